@@ -1,0 +1,72 @@
+"""The one typed place where settings and secrets come in; nothing else reads the environment."""
+
+from pathlib import Path
+
+import platformdirs
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from core.errors import ConfigurationError
+
+
+def _cache_dir() -> Path:
+    return platformdirs.user_cache_path("engine-bench")
+
+
+def _data_dir() -> Path:
+    return platformdirs.user_data_path("engine-bench")
+
+
+class Settings(BaseSettings):
+    """Read from the environment; names are the field names in upper case, with the prefix where one is given."""
+
+    model_config = SettingsConfigDict(env_prefix="ENGINE_BENCH_", extra="ignore", populate_by_name=True)
+
+    cache_dir: Path = Field(default_factory=_cache_dir)
+    """Where local sandboxes live. Private to the user; safe to delete while nothing runs."""
+
+    data_dir: Path = Field(default_factory=_data_dir)
+    """Where the local Prefect server keeps its database, and the installation its secret."""
+
+    results_dir: Path = Path("results")
+    """Where result documents go, one folder a run. Relative to the working directory."""
+
+    store_url: str | None = None
+    """SQLAlchemy URL of the results store; default: `rollouts.db` in `results_dir`."""
+
+    local_venv: bool = False
+    """Give each local sandbox a virtual environment of its own instead of this interpreter."""
+
+    dir: Path | None = None
+    """A clone of EngineBench (`ENGINE_BENCH_DIR`), for `benchmark=engine-bench`."""
+
+    synth_backend_url: str | None = Field(default=None, validation_alias="SYNTH_BACKEND_URL")
+    """A hosted eval service to use instead of the embedded one."""
+
+    synth_api_key: SecretStr | None = Field(default=None, validation_alias="SYNTH_API_KEY")
+
+    openai_api_key: SecretStr | None = Field(default=None, validation_alias="OPENAI_API_KEY")
+    anthropic_api_key: SecretStr | None = Field(default=None, validation_alias="ANTHROPIC_API_KEY")
+
+    @property
+    def sandboxes_dir(self) -> Path:
+        return self.cache_dir / "sandboxes"
+
+    @property
+    def resolved_store_url(self) -> str:
+        return self.store_url or f"sqlite+aiosqlite:///{self.results_dir.absolute() / 'rollouts.db'}"
+
+    def hosted_eval_service(self) -> tuple[str, SecretStr] | None:
+        """URL and key of the hosted eval service, None where the embedded one is to be used.
+
+        Raises:
+            ConfigurationError: a URL is set without a key.
+        """
+        if self.synth_backend_url is None:
+            return None
+        if self.synth_api_key is None:
+            raise ConfigurationError(
+                f"SYNTH_BACKEND_URL is set ({self.synth_backend_url}) but SYNTH_API_KEY is not. "
+                "Set the key, or unset SYNTH_BACKEND_URL to use the embedded eval service."
+            )
+        return self.synth_backend_url, self.synth_api_key

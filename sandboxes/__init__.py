@@ -1,0 +1,1 @@
+"""Where a task app can live: the backends, and the protocol they share."""

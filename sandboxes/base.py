@@ -1,0 +1,98 @@
+"""The Backend protocol: what a place must offer for a task app to live in it.
+
+Every verb is idempotent, which is what makes the flow's steps retryable: provisioning twice under one name adopts,
+uploading or installing twice is cheap, starting twice finds the healthy server, cleaning up twice is fine.
+"""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from sandboxes.bundle import Bundle
+
+TASK_APP_ENV_FILE = "task_app.env"
+
+
+class SandboxSpec(BaseModel):
+    """Which sandbox to make; enough to find it again and to remove it, also from another process."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
+    """Deterministic: the same flow run and lane give the same name."""
+    run_id: str
+    """The flow run that owns it."""
+    lane: int = Field(ge=0)
+    port: int = Field(default=8017, ge=1, le=65535)
+    """The port wanted for the task app; a backend that shares its ports takes the next free one."""
+    lifetime: int = Field(default=3600, gt=0)
+    """Seconds after which the sandbox may be removed by anybody, whatever became of its run."""
+
+
+class Sandbox(BaseModel):
+    """Handle of a sandbox. It can be written down and passed between processes, so it holds no secret."""
+
+    model_config = ConfigDict(frozen=True)
+
+    backend: str
+    name: str
+    id: str
+    """The backend's own identifier."""
+    workdir: str
+    """Absolute path inside the sandbox of the folder that the bundle is unpacked into."""
+    url: str | None = None
+    """Base URL of the task app; None until it was started."""
+
+
+class Endpoint(BaseModel):
+    """How to reach a task app from here, with the headers that get through the backend's own gate."""
+
+    model_config = ConfigDict(frozen=True)
+
+    url: str
+    headers: Mapping[str, SecretStr] = Field(default_factory=dict)
+
+
+class Backend(Protocol):
+    """One way of making sandboxes. Raises InfrastructureError (worth a retry) or ConfigurationError (not)."""
+
+    name: str
+
+    async def provision(self, spec: SandboxSpec) -> Sandbox:
+        """Make the sandbox, or adopt the one that has this name and belongs to the same run."""
+        ...
+
+    async def upload(self, sandbox: Sandbox, bundle: Bundle) -> None:
+        """Unpack the bundle into the work directory; nothing to do where its digest is already there."""
+        ...
+
+    async def install(self, sandbox: Sandbox, tools: tuple[str, ...]) -> None:
+        """Make sure that the task app's requirements and these binaries (e.g. `cargo`) are there."""
+        ...
+
+    async def start(self, sandbox: Sandbox, environment: Mapping[str, SecretStr]) -> Sandbox:
+        """Start the task app, or find the one that runs, and return the handle with its URL.
+
+        `environment` holds keys: it reaches the task app through a file of mode 0600 that the task app removes once read.
+        """
+        ...
+
+    async def health(self, sandbox: Sandbox, nonce: str, timeout: float) -> None:
+        """Wait until the task app answers with this nonce, at most `timeout` seconds.
+
+        A task app that died is noticed at once, and the error shows the last 50 lines of its log.
+        """
+        ...
+
+    async def endpoint(self, sandbox: Sandbox) -> Endpoint:
+        """Where the eval service reaches the task app."""
+        ...
+
+    async def log(self, sandbox: Sandbox, lines: int = 50) -> str:
+        """The last lines of the task app's log; empty if there is none."""
+        ...
+
+    async def cleanup(self, spec: SandboxSpec) -> None:
+        """Stop everything in the sandbox and remove it. Fine if it is half made, or gone."""
+        ...
