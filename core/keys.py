@@ -1,7 +1,7 @@
 """Keys of a sandbox's task app, derived instead of stored.
 
-A retried step, or a retried run in another process, must be able to talk to a sandbox that is already there, and no handle
-holds a secret. So each key is an HMAC-SHA256 of the sandbox's name under one secret of this installation.
+A retried step, or a retried run in another process, must be able to talk to a sandbox that is already there, and no
+handle holds a secret. So each key is an HMAC-SHA256 of the sandbox's name under one secret of this installation.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 
 class TaskAppKeys(NamedTuple):
-    """What proves to a task app who calls (`api_key`), and to the caller which task app answers (`nonce`, not secret)."""
+    """`api_key` proves who calls; `nonce`, which is no secret, proves which task app answers."""
 
     api_key: SecretStr
     nonce: str
