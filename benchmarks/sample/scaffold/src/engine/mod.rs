@@ -1,0 +1,31 @@
+//! The rules of the game, independent of any particular card.
+//!
+//! - [`card`]: what is printed on a card. [`creature`]: a creature in play. [`condition`]: Asleep, Burned and the
+//!   like.
+//! - [`game`]: the whole state and its zones. [`actions`]: what a player may do in a turn. [`combat`]: attacks and
+//!   damage.
+//!   [`turn`]: what happens between turns.
+//! - [`rng`]: the seeded source of coin flips and shuffles. [`prompt`]: choices asked of a player. [`error`]: broken
+//!   rules.
+
+pub mod actions;
+pub mod card;
+pub mod combat;
+pub mod condition;
+pub mod creature;
+pub mod error;
+pub mod game;
+pub mod prompt;
+pub mod rng;
+#[cfg(test)]
+pub mod testing;
+pub mod turn;
+
+pub use card::{Ability, AbilityKind, AllySpec, Attack, Card, CreatureSpec, Element, Energy, Stage};
+pub use combat::{Hit, Strike};
+pub use condition::{Condition, Conditions};
+pub use creature::{Creature, Effect, EffectKind};
+pub use error::RuleError;
+pub use game::{Game, Place, Player, Side, Spot};
+pub use prompt::{Answer, Asked, Prompts};
+pub use rng::{Coin, Rng};
