@@ -1,17 +1,23 @@
 """The Backend protocol: what a place must offer for a task app to live in it.
 
 Every verb is idempotent, which is what makes the flow's steps retryable: provisioning twice under one name adopts,
-uploading or installing twice is cheap, starting twice finds the healthy server, cleaning up twice is fine.
+uploading or installing twice is cheap, starting twice finds the running server, cleaning up twice is fine.
 """
 
+import re
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Annotated, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from core.errors import ConfigurationError, InfrastructureError
 from sandboxes.bundle import Bundle
 
 TASK_APP_ENV_FILE = "task_app.env"
+TASK_APP_LOG = "task_app.log"
+
+SandboxName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+"""Becomes a folder's name, a host name and a label, so it holds nothing that could mean more there."""
 
 
 class SandboxSpec(BaseModel):
@@ -19,7 +25,7 @@ class SandboxSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
+    name: SandboxName
     """Deterministic: the same flow run and lane give the same name."""
     run_id: str
     """The flow run that owns it."""
@@ -36,7 +42,7 @@ class Sandbox(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     backend: str
-    name: str
+    name: SandboxName
     id: str
     """The backend's own identifier."""
     workdir: str
@@ -54,6 +60,16 @@ class Endpoint(BaseModel):
     headers: Mapping[str, SecretStr] = Field(default_factory=dict)
 
 
+class SandboxNotFound(InfrastructureError):
+    """A verb was asked of a sandbox that is not there (any more). Provisioning it again is the remedy."""
+
+    def __init__(self, name: str, *, backend: str) -> None:
+        super().__init__(
+            f"The {backend} sandbox {name} is not there: it was never provisioned, or it has been cleaned up. "
+            "Run it again; a new run makes a new sandbox."
+        )
+
+
 class Backend(Protocol):
     """One way of making sandboxes. Raises InfrastructureError (worth a retry) or ConfigurationError (not)."""
 
@@ -64,17 +80,25 @@ class Backend(Protocol):
         ...
 
     async def upload(self, sandbox: Sandbox, bundle: Bundle) -> None:
-        """Unpack the bundle into the work directory; nothing to do where its digest is already there."""
+        """Unpack the bundle into the work directory; nothing to do where its digest is already there.
+
+        Another bundle replaces the first one, and stops the task app that runs on it.
+        """
         ...
 
     async def install(self, sandbox: Sandbox, tools: tuple[str, ...]) -> None:
-        """Make sure that the task app's requirements and these binaries (e.g. `cargo`) are there."""
+        """Make sure that the task app's requirements and these binaries (e.g. `cargo`) are there.
+
+        Raises:
+            ConfigurationError: a tool is missing and the backend can't get it.
+        """
         ...
 
     async def start(self, sandbox: Sandbox, environment: Mapping[str, SecretStr]) -> Sandbox:
         """Start the task app, or find the one that runs, and return the handle with its URL.
 
-        `environment` holds keys: it reaches the task app through a file of mode 0600 that the task app removes once read.
+        `environment` holds keys: it reaches the task app through a file of mode 0600, which that removes
+        once read.
         """
         ...
 
@@ -82,11 +106,19 @@ class Backend(Protocol):
         """Wait until the task app answers with this nonce, at most `timeout` seconds.
 
         A task app that died is noticed at once, and the error shows the last 50 lines of its log.
+
+        Raises:
+            ConfigurationError: the task app says that it can't get ready.
+            InfrastructureError: it died, another server answers in its place, or the time is up.
         """
         ...
 
     async def endpoint(self, sandbox: Sandbox) -> Endpoint:
-        """Where the eval service reaches the task app."""
+        """Where the eval service reaches the task app.
+
+        Raises:
+            InfrastructureError: it does not run.
+        """
         ...
 
     async def log(self, sandbox: Sandbox, lines: int = 50) -> str:
@@ -94,5 +126,24 @@ class Backend(Protocol):
         ...
 
     async def cleanup(self, spec: SandboxSpec) -> None:
-        """Stop everything in the sandbox and remove it. Fine if it is half made, or gone."""
+        """Stop everything in the sandbox and remove it. Fine if it is half made, or gone.
+
+        A sandbox of this name that belongs to another run is left alone.
+        """
         ...
+
+
+def env_file(environment: Mapping[str, SecretStr]) -> str:
+    """What a backend writes for the task app to read: one `NAME=value` a line, the value as it is, without quoting.
+
+    Raises:
+        ConfigurationError: a name is none, or a value has a line break in it. The message shows no value.
+    """
+    for name, value in environment.items():
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise ConfigurationError(f"{name!r} can't be the name of an environment variable. Rename or drop it.")
+        if len(f"{value.get_secret_value()}.".splitlines()) > 1 or "\0" in value.get_secret_value():
+            raise ConfigurationError(
+                f"The value of {name} has a line break or a NUL character in it. Set it anew, without."
+            )
+    return "".join(f"{name}={value.get_secret_value()}\n" for name, value in environment.items())

@@ -3,10 +3,14 @@
 import gzip
 import hashlib
 import io
+import os
 import tarfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
+
+from core.errors import ConfigurationError
 
 _LEFT_OUT = {"__pycache__", "target", ".git", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
 
@@ -19,14 +23,36 @@ class Bundle(NamedTuple):
 
 
 def build(parts: Mapping[str, Path]) -> Bundle:
-    """Pack each folder under its name. The same content gives the same digest, whatever its times and owners."""
+    """Pack each folder under its name. The same content gives the same digest, whatever its times and owners.
+
+    Raises:
+        ConfigurationError: a folder is missing, or holds a link that leads out of it or a thing that is no file.
+    """
     plain = io.BytesIO()
     with tarfile.open(fileobj=plain, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for name, folder in sorted(parts.items()):
+            if not folder.is_dir():
+                raise ConfigurationError(f"There is no folder {folder} to take into the sandbox as `{name}`.")
             for path in _files(folder):
-                tar.add(path, f"{name}/{path.relative_to(folder)}", recursive=False, filter=_anonymous)
+                _add(tar, f"{name}/{path.relative_to(folder)}", path, folder)
     content = plain.getvalue()
     return Bundle(gzip.compress(content, compresslevel=3, mtime=0), hashlib.sha256(content).hexdigest())
+
+
+def unpack(bundle: Bundle, folder: Path) -> None:
+    """Write the bundle's files below `folder`, which must be there.
+
+    Raises:
+        ConfigurationError: it is no archive, not the one that its digest names, or it would write outside the folder.
+    """
+    try:
+        content = gzip.decompress(bundle.archive)
+        if hashlib.sha256(content).hexdigest() != bundle.digest:
+            raise ConfigurationError("The bundle's content and its digest differ. Build it again.")
+        with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+            tar.extractall(folder, filter="data")
+    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise ConfigurationError(f"The bundle can't be unpacked ({error}). Build it again.") from error
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -39,9 +65,19 @@ def _files(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    member.uid = member.gid = 0
-    member.uname = member.gname = ""
-    member.mtime = 0
-    member.mode = 0o755 if member.mode & 0o100 else 0o644
-    return member
+def _add(tar: tarfile.TarFile, name: str, path: Path, folder: Path) -> None:
+    # Made by hand instead of by tar.gettarinfo: no owner or time to blank, and no hard links, which would make the
+    # digest depend on how the files came to lie on this disk.
+    member = tarfile.TarInfo(name)
+    if path.is_symlink():
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise ConfigurationError(f"{path} is a link that leads out of {folder}. Replace it by the file itself.")
+        member.type, member.linkname = tarfile.SYMTYPE, os.readlink(path)
+        tar.addfile(member)
+    elif path.is_file():
+        content = path.read_bytes()
+        member.size = len(content)
+        member.mode = 0o755 if path.stat().st_mode & 0o100 else 0o644
+        tar.addfile(member, io.BytesIO(content))
+    else:
+        raise ConfigurationError(f"{path} is neither a file nor a folder. Remove it from {folder}.")
