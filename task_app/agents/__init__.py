@@ -1,0 +1,17 @@
+"""Who can be evaluated. A new agent is one file here and one line in the table."""
+
+from collections.abc import Mapping
+
+from task_app.agents.base import Agent, AgentContext, AgentOutcome
+from task_app.agents.gold import Gold
+from task_app.agents.noop import Noop
+
+__all__ = ["AGENTS", "Agent", "AgentContext", "AgentOutcome"]
+
+AGENTS: Mapping[str, Agent] = {
+    agent.name: agent
+    for agent in (
+        Gold(),
+        Noop(),
+    )
+}

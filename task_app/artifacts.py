@@ -1,0 +1,42 @@
+"""What a rollout leaves behind for people to read: final code, diff, compiler and test output, the agent's log."""
+
+import difflib
+
+from task_app.agents import AgentOutcome
+from task_app.benchmarks import Task
+from task_app.contracts import Artifact
+from task_app.grade import Grade
+
+LIMIT = 64 * 1024
+"""Bytes of one artifact. Of a longer one the end is kept: there compilers and test runners say what matters."""
+
+DIFF_LINES = 5_000
+"""Lines of a file beyond which no diff is made, since its cost grows with their square."""
+
+
+def artifacts(task: Task, source: str, outcome: AgentOutcome, grade: Grade) -> list[Artifact]:
+    """The artifacts that have any content. `source` is the collected file, empty if there was none to collect."""
+    contents = {
+        f"final{task.file.suffix}": source,
+        "diff.patch": _diff(task, source),
+        "compile.txt": grade.compile_output,
+        "tests.txt": grade.test_output,
+        "agent.log": outcome.log,
+    }
+    return [Artifact(name=name, content=_bounded(content)) for name, content in contents.items() if content]
+
+
+def _diff(task: Task, source: str) -> str:
+    before, after = task.stub.splitlines(keepends=True), source.splitlines(keepends=True)
+    if max(len(before), len(after)) > DIFF_LINES:
+        return f"(no diff: the file has more than {DIFF_LINES} lines)\n"
+    lines = difflib.unified_diff(before, after, f"a/{task.file}", f"b/{task.file}")
+    return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
+
+
+def _bounded(text: str) -> str:
+    raw = text.encode()
+    if len(raw) <= LIMIT:
+        return text
+    notice = f"[the first part was left out: {len(raw)} bytes in all]\n"
+    return notice + raw[-(LIMIT - len(notice)) :].decode(errors="ignore")

@@ -1,0 +1,134 @@
+"""What a benchmark is to the task app, and to whoever plans a run. No HTTP, no agents."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from task_app.errors import InvalidRequest, TaskAppError
+from task_app.grade import Grade
+
+EASY, HARD = "easy", "hard"
+
+
+class BenchmarkError(TaskAppError):
+    """A benchmark can't be read; the message names the file and what was expected of it."""
+
+
+class Instance(BaseModel):
+    """One task, as far as anybody may know it: nothing here comes from the reference solution or the hidden tests."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    split: str
+    difficulty: int = Field(ge=0)
+    """A score to rank by, with no unit."""
+    title: str
+    description: str
+    data: Mapping[str, Any] = Field(default_factory=dict)
+    """The instance's own specification, e.g. the cards to implement."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One instance laid out in a workspace for an agent."""
+
+    prompt: str
+    workspace: Path
+    file: PurePosixPath
+    """The file to write, relative to the workspace: all that will be graded."""
+    stub: str
+    """What stands in the file at the start; empty if there is no file yet."""
+    tests_total: int
+    """How many hidden tests there are."""
+
+
+class Benchmark(Protocol):
+    """A set of instances with a way to prepare and grade one. Opening one reads files and starts nothing."""
+
+    name: str
+    description: str
+    tools: tuple[str, ...]
+    """Binaries that grading needs, e.g. `cargo`."""
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """All names that `instances` takes."""
+        ...
+
+    def instances(self, split: str | None = None) -> tuple[Instance, ...]:
+        """Sorted by id, never empty; None for all. Raises InvalidRequest for a split that is not there."""
+        ...
+
+    def prepare(self, instance: Instance, workspace: Path) -> Task:
+        """Fill the workspace, an empty folder. Blocks; call it in a thread."""
+        ...
+
+    def reference(self, instance: Instance) -> str | None:
+        """The reference solution of the file to write, None where there is none. For the agent `gold` alone."""
+        ...
+
+    def seal(self) -> None:
+        """Remove reference solutions and hidden tests from the disk: from now on they are in memory alone."""
+        ...
+
+    async def warm(self, work: Path, slots: int) -> None:
+        """Make ready to grade `slots` submissions at a time in the folder `work`; needed before `grade`.
+
+        Raises:
+            InfrastructureFailure: a tool is missing, or what the agents start from does not build.
+        """
+        ...
+
+    async def grade(self, instance: Instance, source: str) -> Grade:
+        """Score what an agent left in the file to write. Raises InfrastructureFailure if that can't be done."""
+        ...
+
+    async def close(self) -> None:
+        """End what `warm` and `grade` started. Fine if they never ran."""
+        ...
+
+
+class InstanceSet:
+    """Instances by split: one split for each `Instance.split`, and `easy` / `hard` for the halves by difficulty."""
+
+    def __init__(self, benchmark: str, instances: Iterable[Instance]) -> None:
+        self._benchmark = benchmark
+        self._all = tuple(sorted(instances, key=_by_id))
+        self._by_split = _split(self._all)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return tuple(self._by_split)
+
+    def of(self, split: str | None) -> tuple[Instance, ...]:
+        """Sorted by id; None for all.
+
+        Raises:
+            InvalidRequest: no such split.
+        """
+        if split is None:
+            return self._all
+        try:
+            return self._by_split[split]
+        except KeyError:
+            raise InvalidRequest(
+                f"Benchmark {self._benchmark} has no split {split!r}. Splits: {', '.join(self._by_split)}."
+            ) from None
+
+
+def _split(instances: tuple[Instance, ...]) -> dict[str, tuple[Instance, ...]]:
+    ranked = sorted(instances, key=lambda instance: (instance.difficulty, instance.id))
+    middle = (len(ranked) + 1) // 2  # of an odd number the one in the middle counts as easy
+    members: dict[str, list[Instance]] = {name: [] for name in sorted({instance.split for instance in instances})}
+    for instance in instances:
+        members[instance.split].append(instance)
+    members |= {EASY: ranked[:middle], HARD: ranked[middle:]}
+    return {name: tuple(sorted(some, key=_by_id)) for name, some in members.items() if some}
+
+
+def _by_id(instance: Instance) -> str:
+    return instance.id

@@ -1,0 +1,87 @@
+"""Reading requests, and refusing them in one readable sentence: every error body is {"detail": "..."}."""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException as StarletteHTTPException
+
+from task_app.contracts import RolloutRequest
+from task_app.errors import InfrastructureFailure, InvalidRequest
+from task_app.rollouts import ConflictingRequest, UnknownRollout
+
+BODY_LIMIT = 1024 * 1024
+"""Bytes of a request's body."""
+
+
+async def rollout_request(request: Request) -> RolloutRequest:
+    """The body of a request for a rollout, read no further than is allowed.
+
+    Raises:
+        HTTPException: it is too large (413) or says something that no rollout can be made of (422).
+    """
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > BODY_LIMIT:
+            raise HTTPException(
+                413, f"The body is larger than {BODY_LIMIT // 1024} KB.", headers={"Connection": "close"}
+            )
+    try:
+        return RolloutRequest.model_validate_json(bytes(body))
+    except ValidationError as error:
+        raise HTTPException(422, _sentence(error.errors(include_url=False, include_context=False))) from None
+
+
+def asks_for_async(request: Request) -> bool:
+    """Whether the client prefers a 202 now over an answer when it is done (`Prefer: respond-async`, RFC 7240)."""
+    preferences = ",".join(request.headers.getlist("prefer")).split(",")
+    return any(preference.split(";")[0].strip().lower() == "respond-async" for preference in preferences)
+
+
+def handle_errors(app: FastAPI) -> None:
+    """Answer what the routes raise. Anything unforeseen is logged by the server with its traceback, and a bare 500."""
+
+    async def refuse(request: Request, error: Exception) -> JSONResponse:
+        return _error(_STATUS[type(error)], str(error))
+
+    async def invalid(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        return _error(422, _sentence(error.errors()))
+
+    async def http_error(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, StarletteHTTPException)
+        detail = error.detail
+        if detail == HTTPStatus(error.status_code).phrase:
+            detail = f"{detail}: {request.method} {request.url.path} is not served here."
+        return _error(error.status_code, detail, error.headers)
+
+    async def unforeseen(request: Request, error: Exception) -> JSONResponse:
+        return _error(500, type(error).__name__)
+
+    for kind in _STATUS:
+        app.add_exception_handler(kind, refuse)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(StarletteHTTPException, http_error)
+    app.add_exception_handler(Exception, unforeseen)
+
+
+_STATUS: dict[type[Exception], int] = {
+    InvalidRequest: 422,
+    UnknownRollout: 404,
+    ConflictingRequest: 409,
+    InfrastructureFailure: 503,
+}
+
+
+def _error(status: int, detail: str, headers: Any = None) -> JSONResponse:
+    return JSONResponse({"detail": detail}, status, headers)
+
+
+def _sentence(problems: Sequence[Any]) -> str:
+    named = (f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}" for problem in problems)
+    return f"The request is not valid. {'; '.join(text.removeprefix(': ') for text in named)}."

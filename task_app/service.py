@@ -1,0 +1,70 @@
+"""What the routes share: one benchmark, getting it ready, and the rollouts on it."""
+
+import asyncio
+import platform
+import shutil
+from typing import Any
+
+from task_app.agents import AGENTS
+from task_app.benchmarks import Instance, open_benchmark
+from task_app.rollout import Performer
+from task_app.rollouts import Rollouts
+from task_app.settings import Settings
+from task_app.versions import VERSION, rustc_version
+from task_app.warmup import Warmup
+
+
+class Service:
+    """Raises BenchmarkError if the benchmark can't be read. Nothing runs before `start` or after `stop`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.benchmark = open_benchmark(settings.benchmark, settings.benchmark_name)
+        self.warmup = Warmup(lambda: self.benchmark.warm(settings.work, settings.slots))
+        self._rollouts_folder = settings.work / "rollouts"
+        performer = Performer(self.benchmark, AGENTS, self._rollouts_folder, settings.agent_environment)
+        self.rollouts = Rollouts(performer, settings.slots, self.warmup.ready)
+
+    async def start(self) -> None:
+        """Get ready in the background; `warmup` tells how far it is."""
+        if self.settings.seal:
+            self.benchmark.seal()
+        # What a killed predecessor left: nobody else works in this folder.
+        await asyncio.to_thread(shutil.rmtree, self._rollouts_folder, ignore_errors=True)
+        self.warmup.start()
+
+    async def stop(self) -> None:
+        """Cancel every rollout under way, with its processes. Fine twice."""
+        await self.rollouts.close()
+        await self.warmup.stop()
+        await self.benchmark.close()
+
+    async def info(self) -> dict[str, Any]:
+        """What this task app holds and works with."""
+        return {
+            "benchmark": {
+                "name": self.benchmark.name,
+                "description": self.benchmark.description,
+                "instances": len(self.benchmark.instances()),
+                "splits": {split: len(self.benchmark.instances(split)) for split in self.benchmark.splits},
+            },
+            "agents": {agent.name: agent.description for agent in AGENTS.values()},
+            "slots": self.settings.slots,
+            "versions": {"task_app": VERSION, "python": platform.python_version(), "rustc": await rustc_version()},
+        }
+
+    def describe_split(self, split: str | None) -> dict[str, Any]:
+        """The instances that seeds count through. Raises InvalidRequest for an unknown split."""
+        instances = self.benchmark.instances(split)
+        return {
+            "benchmark": self.benchmark.name,
+            "split": split,
+            "splits": self.benchmark.splits,
+            "instances": [instance.id for instance in instances],
+        }
+
+    def describe_instance(self, seed: int, split: str | None) -> dict[str, Any]:
+        """The instance of a wire seed, as far as anybody may know it. Raises InvalidRequest for an unknown split."""
+        instances = self.benchmark.instances(split)
+        instance: Instance = instances[seed % len(instances)]
+        return {"benchmark": self.benchmark.name, "seed": seed % len(instances), **instance.model_dump(mode="json")}
