@@ -1,0 +1,159 @@
+"""Runs one eval job: a bounded number of rollouts at a time, each written to the store before it counts."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from weakref import WeakValueDictionary
+
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from core.errors import EngineBenchError
+from evals.models import Artifact, JobStatus, Progress, Row
+from evals.protocol import JobRequest, RolloutReply
+from evals.statistics import mean_reward
+from evals.store import Store
+from evals.task_app_client import Patience, RolloutFailed, TaskAppClient
+
+
+@dataclass
+class Job:
+    """A job as far as it is known in this process."""
+
+    id: str
+    run_id: str
+    request: JobRequest
+    status: JobStatus = "pending"
+    error: str | None = None
+    created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    finished_at: datetime | None = None
+    rows: dict[int, Row] = field(default_factory=dict)
+
+    def correlation_id(self, seed: int) -> str:
+        """The same for every job of the run, so that none asks for a rollout that another has asked for already."""
+        return f"{self.run_id}-{seed}"
+
+    @property
+    def progress(self) -> Progress:
+        done = self.rows.values()
+        return Progress(completed=len(done), total=len(self.request.seeds), mean_reward=mean_reward(done))
+
+
+class RolloutLocks:
+    """Lets one job at a time ask for a rollout; a second one finds its result in the store afterwards."""
+
+    def __init__(self) -> None:
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    def of(self, correlation_id: str) -> asyncio.Lock:
+        return self._locks.setdefault(correlation_id, asyncio.Lock())
+
+
+class JobRunner:
+    """Runs the rollouts of one job that the store does not have yet."""
+
+    def __init__(
+        self, job: Job, store: Store, task_app: TaskAppClient, patience: Patience, locks: RolloutLocks
+    ) -> None:
+        self._job = job
+        self._store = store
+        self._task_app = task_app
+        self._patience = patience
+        self._locks = locks
+
+    async def run(self) -> None:
+        """Returns once there is a row for each seed.
+
+        Raises:
+            EngineBenchError: no further rollout makes sense (the task app is gone or refuses, the store is full...).
+                The rows so far are kept.
+        """
+        await self._serve_stored_rows()
+        missing = iter([seed for seed in self._job.request.seeds if seed not in self._job.rows])
+        try:
+            async with asyncio.TaskGroup() as workers:
+                for _ in range(min(self._job.request.max_concurrent, len(self._job.request.seeds))):
+                    workers.create_task(self._work(missing))
+        except BaseExceptionGroup as group:
+            expected, bugs = group.split(EngineBenchError)
+            if bugs or expected is None:
+                raise
+            raise expected.exceptions[0] from None
+
+    async def _serve_stored_rows(self) -> None:
+        for row in await self._store.rows(self._job.run_id, self._job.request.seeds):
+            if not row.infrastructure_failure:
+                self._job.rows[row.seed] = row
+
+    async def _work(self, seeds: Iterator[int]) -> None:
+        for seed in seeds:
+            async with self._locks.of(self._job.correlation_id(seed)):
+                self._job.rows[seed] = await self._finished(seed)
+
+    async def _finished(self, seed: int) -> Row:
+        """The rollout's row, written down."""
+        stored = await self._store.row(self._job.correlation_id(seed))
+        if stored and not stored.infrastructure_failure:
+            return stored
+        started = time.monotonic()
+        try:
+            reply = await self._ask_until_scored(seed)
+            row, artifacts = reply.row(seed, _milliseconds_since(started)), _artifacts_of(reply)
+        except RolloutFailed as failure:
+            row, artifacts = self._unscored(seed, failure, _milliseconds_since(started)), []
+        await self._store.put(self._job.run_id, self._job.id, row, artifacts)
+        return row
+
+    async def _ask_until_scored(self, seed: int) -> RolloutReply:
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(RolloutFailed),
+            stop=stop_after_attempt(self._patience.retries + 1),
+            wait=wait_random_exponential(multiplier=self._patience.backoff, max=20 * self._patience.backoff),
+            reraise=True,
+        )
+        return await retrying(self._ask, seed)
+
+    async def _ask(self, seed: int) -> RolloutReply:
+        correlation_id, timeout = self._job.correlation_id(seed), self._job.request.timeout
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._task_app.rollout(self._rollout_request(seed))
+        except TimeoutError:
+            await self._task_app.cancel(correlation_id)
+            raise RolloutFailed("timeout", f"The rollout did not end within {timeout:g} s.") from None
+        except asyncio.CancelledError:
+            await self._task_app.cancel(correlation_id)
+            raise
+
+    def _rollout_request(self, seed: int) -> dict[str, Any]:
+        """Body of `POST /rollout`."""
+        request, correlation_id = self._job.request, self._job.correlation_id(seed)
+        return {
+            "trace_correlation_id": correlation_id,
+            "env": {"env_name": request.env_name, "config": request.env_config.model_dump(), "seed": seed},
+            "policy": {"config": request.policy},
+            "on_done": "reset",
+            "safety": {"max_time_s": request.timeout},
+        }
+
+    def _unscored(self, seed: int, failure: RolloutFailed, latency_ms: float) -> Row:
+        return Row.infrastructure(
+            seed,
+            self._job.correlation_id(seed),
+            failure.kind,
+            str(failure),
+            agent=self._job.request.policy.get("agent"),
+            model=self._job.request.policy.get("model"),
+            latency_ms=latency_ms,
+        )
+
+
+def _artifacts_of(reply: RolloutReply) -> list[Artifact]:
+    """What the task app sent, one for each name."""
+    return list({artifact.name: artifact for artifact in reply.artifact}.values())
+
+
+def _milliseconds_since(started: float) -> float:
+    return (time.monotonic() - started) * 1000

@@ -1,0 +1,82 @@
+"""What the rows of a run say taken together. Pure functions; a rollout without a reward counts in none of the means."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from statistics import NormalDist
+
+from pydantic import BaseModel, ConfigDict
+
+from evals.models import Row
+
+
+class Counts(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    total: int
+    scored: int
+    solved: int
+    """Rollouts with a reward of exactly 1."""
+    infrastructure_failures: int
+
+
+def counts(rows: Sequence[Row]) -> Counts:
+    """How many rollouts there are, and how they went."""
+    rewards = [row.reward for row in rows if row.reward is not None]
+    return Counts(
+        total=len(rows),
+        scored=len(rewards),
+        solved=sum(reward == 1.0 for reward in rewards),
+        infrastructure_failures=sum(row.infrastructure_failure for row in rows),
+    )
+
+
+def mean_reward(rows: Iterable[Row]) -> float | None:
+    """The mean over all scored rollouts, None if there is none."""
+    rewards = [row.reward for row in rows if row.reward is not None]
+    return math.fsum(rewards) / len(rewards) if rewards else None
+
+
+def interval_95(rows: Iterable[Row]) -> tuple[float, float] | None:
+    """95% confidence interval of the mean reward, within [0, 1]; None with fewer than two instances.
+
+    Attempts at one instance resemble each other, so the standard error is clustered by instance: with deviations
+    d = reward - mean, SE^2 = G/(G-1) * sum over the G instances of (sum of their d)^2 / n^2. Source: Cameron, Miller:
+    "A Practitioner's Guide to Cluster-Robust Inference", Journal of Human Resources 50(2), 2015, with its small-sample
+    factor and its t distribution of G-1 degrees of freedom; for evals see Miller, "Adding Error Bars to Evals",
+    arXiv:2411.00640, 2024. With one attempt each it is the usual interval of a mean. Where all rewards are equal it has
+    no width, which says that the sample showed no spread, not that there is none.
+    """
+    clusters: dict[str, list[float]] = defaultdict(list)
+    for row in rows:
+        if row.reward is not None:
+            clusters[row.instance or f"seed {row.seed}"].append(row.reward)
+    if len(clusters) < 2:
+        return None
+    n = sum(map(len, clusters.values()))
+    mean = math.fsum(reward for rewards in clusters.values() for reward in rewards) / n
+    spread = math.fsum(math.fsum(reward - mean for reward in rewards) ** 2 for rewards in clusters.values())
+    error = math.sqrt(len(clusters) / (len(clusters) - 1) * spread) / n
+    margin = student_t_975(len(clusters) - 1) * error
+    return max(0.0, mean - margin), min(1.0, mean + margin)
+
+
+def student_t_975(degrees: int) -> float:
+    """The 97.5% quantile of Student's t distribution, to 0.2% or better.
+
+    Closed forms for 1 and 2 degrees of freedom; from 3 on the asymptotic expansion of Abramowitz and Stegun, "Handbook
+    of Mathematical Functions", 26.7.5.
+    """
+    if degrees == 1:
+        return math.tan(math.pi * 0.475)
+    if degrees == 2:
+        return 0.95 * math.sqrt(2 / (1 - 0.95**2))
+    z = NormalDist().inv_cdf(0.975)
+    terms = (
+        z,
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return math.fsum(term / degrees**power for power, term in enumerate(terms))
