@@ -1,0 +1,1 @@
+"""What Prefect runs: the flow, its seven steps, and what a run leaves behind."""

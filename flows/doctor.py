@@ -1,0 +1,132 @@
+"""`engine-bench doctor`: what each backend and agent needs, whether it is there, and how to get it."""
+
+import json
+import platform
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import httpx
+from rich.console import Console
+from rich.table import Table
+
+from core.settings import Settings
+from flows.server import LocalServer
+
+INSTALL_RUST = "Install Rust from https://rustup.rs; `--benchmark hello-world` needs none"
+
+
+class Check(NamedTuple):
+    name: str
+    needed_for: str
+    status: Literal["ok", "missing", "optional"]
+    """`optional`: absent, but nothing that is always needed."""
+    found: str
+    fix: str = ""
+
+
+def report(settings: Settings, as_json: bool) -> int:
+    """Print all checks; returns 1 if something that every local run needs is missing, else 0."""
+    checks = [check(settings) for check in CHECKS]
+    if as_json:
+        sys.stdout.write(json.dumps([check._asdict() for check in checks], indent=2) + "\n")
+    else:
+        Console().print(_table(checks))
+    return 1 if any(check.status == "missing" for check in checks) else 0
+
+
+def _python(_: Settings) -> Check:
+    ok = sys.version_info >= (3, 11)
+    return Check("Python", "everything", "ok" if ok else "missing", platform.python_version(), "Install Python 3.11+")
+
+
+def _cargo(_: Settings) -> Check:
+    path = shutil.which("cargo")
+    if path is None:
+        return Check("cargo", "benchmarks in Rust", "missing", "not on PATH", INSTALL_RUST)
+    answer = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=60, check=False)
+    if answer.returncode != 0:
+        said = (answer.stderr.strip().splitlines() or ["no output"])[-1]
+        return Check("cargo", "benchmarks in Rust", "missing", f"{path} fails: {said}", INSTALL_RUST)
+    return Check("cargo", "benchmarks in Rust", "ok", answer.stdout.strip())
+
+
+def _isolation(_: Settings) -> Check:
+    from task_app.isolation import Isolation  # noqa: PLC0415 - probing it takes a while
+
+    level = Isolation.detect().level
+    ok = level == "namespace"
+    fix = "" if ok else "Install util-linux and allow user namespaces; without, agents are confined by processes alone"
+    return Check("agent isolation", "scores an agent can't cheat", "ok" if ok else "optional", level, fix)
+
+
+def _prefect_api(settings: Settings) -> Check:
+    from prefect.settings import get_current_settings  # noqa: PLC0415 - takes a second to import
+
+    configured = get_current_settings().api.url
+    if configured is None:
+        state, record = LocalServer(settings).state()
+        found = f"local server {state}" + (f" at {record.ui_url}" if record else "; `run` starts it")
+        broken = state == "not answering"
+        fix = "engine-bench server stop" if broken else ""
+        return Check("Prefect API", "every run", "missing" if broken else "ok", found, fix)
+    try:
+        answer = str(httpx.get(f"{configured.rstrip('/')}/health", timeout=10).status_code)
+    except httpx.HTTPError as error:
+        answer = type(error).__name__
+    ok = answer == "200"
+    fix = "" if ok else "Start that server, or unset PREFECT_API_URL to use a local one"
+    return Check("Prefect API", "every run", "ok" if ok else "missing", f"{configured}: {answer}", fix)
+
+
+def _port(_: Settings) -> Check:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", 8017))
+        except OSError:
+            return Check("port 8017", "the local backend", "ok", "in use; the next free one will be taken")
+    return Check("port 8017", "the local backend", "ok", "free")
+
+
+def _engine_bench(settings: Settings) -> Check:
+    name, purpose = "ENGINE_BENCH_DIR", "benchmark engine-bench"
+    if settings.dir is None:
+        return Check(name, purpose, "optional", "not set", "Set it to your clone of EngineBench")
+    ok = settings.dir.expanduser().is_dir()
+    return Check(name, purpose, "ok" if ok else "missing", str(settings.dir), "" if ok else "There is no such folder")
+
+
+def _hosted_evals(settings: Settings) -> Check:
+    name, purpose = "SYNTH_BACKEND_URL", "a hosted eval service"
+    if settings.synth_backend_url is None:
+        return Check(name, purpose, "optional", "not set", "Not needed: the embedded eval service is used")
+    ok = settings.synth_api_key is not None
+    return Check(
+        name, purpose, "ok" if ok else "missing", settings.synth_backend_url, "" if ok else "Set SYNTH_API_KEY"
+    )
+
+
+CHECKS: tuple[Callable[[Settings], Check], ...] = (
+    _python,
+    _cargo,
+    _isolation,
+    _prefect_api,
+    _port,
+    _engine_bench,
+    _hosted_evals,
+)
+
+_STYLE = {"ok": "green", "missing": "red", "optional": "dim"}
+
+
+def _table(checks: list[Check]) -> Table:
+    table = Table("check", "needed for", "status", "found", "how to fix")
+    for check in checks:
+        table.add_row(
+            check.name, check.needed_for, f"[{_STYLE[check.status]}]{check.status}[/]", check.found, check.fix
+        )
+    return table

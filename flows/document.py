@@ -1,0 +1,122 @@
+"""From the rows in the results store to the result document."""
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+from evals import statistics
+from evals.models import Row
+from flows.plan import Plan
+from flows.result import BenchmarkReference, ErrorRow, ResultDocument, RolloutRow, RunStatus
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a run ended."""
+
+    started_at: datetime
+    lane_errors: Sequence[BaseException | None] | None
+    """What ended each lane, None for one that ended well; None altogether where the run was cut short."""
+    warnings: Sequence[str] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """Of the tools in the sandboxes."""
+
+
+def result_document(
+    plan: Plan,
+    name: str,
+    benchmark_hash: str,
+    *,
+    rows: Sequence[Row],
+    artifacts: Mapping[str, list[str]],
+    ending: Ending,
+) -> ResultDocument:
+    """Join what was planned with what was scored: a planned rollout without a row is an infrastructure failure.
+
+    `artifacts` maps correlation ids to paths relative to the document.
+    """
+    planned = _planned_rows(plan, rows, ending)
+    status, error = _status(plan, planned, ending)
+    return ResultDocument(
+        run=name,
+        flow_run_id=plan.run_id,
+        status=status,
+        error=error,
+        warnings=list(ending.warnings),
+        started_at=ending.started_at,
+        finished_at=datetime.now(UTC),
+        mean_reward=statistics.mean_reward(planned),
+        interval_95=statistics.interval_95(planned),
+        counts=statistics.counts(planned),
+        parameters=plan.parameters.model_dump(),
+        versions=_versions() | dict(ending.versions),
+        benchmark=BenchmarkReference(name=plan.parameters.benchmark, content_hash=benchmark_hash),
+        rollouts=[_rollout_row(plan, row, artifacts.get(row.correlation_id, [])) for row in planned],
+    )
+
+
+def _planned_rows(plan: Plan, rows: Sequence[Row], ending: Ending) -> list[Row]:
+    """One row for each planned rollout, by instance and attempt."""
+    finished = {row.seed: row for row in rows}
+    errors = ending.lane_errors or [None] * len(plan.lanes)
+    planned = [
+        (finished.get(seed) or _not_run(seed, error)).model_copy(update={"instance": plan.locate(seed)[0]})
+        for lane, error in zip(plan.lanes, errors, strict=True)
+        for seed in lane.seeds
+    ]
+    return sorted(planned, key=lambda row: plan.locate(row.seed)[1:])
+
+
+def _not_run(wire_seed: int, lane_error: BaseException | None) -> Row:
+    reason = _error_row(lane_error) if lane_error else ErrorRow(kind="not-run", message="The run ended before it.")
+    return Row.infrastructure(wire_seed, "", reason.kind, reason.message)
+
+
+def _rollout_row(plan: Plan, row: Row, artifacts: list[str]) -> RolloutRow:
+    instance, seed, attempt = plan.locate(row.seed)
+    return RolloutRow(
+        instance=instance,
+        seed=seed,
+        attempt=attempt,
+        reward=row.reward,
+        tests_passed=row.tests_passed,
+        tests_total=row.tests_total,
+        error=ErrorRow(kind=row.error.kind, message=row.error.message) if row.error else None,
+        phases=row.phases,
+        agent=plan.parameters.agent,
+        model=plan.parameters.model or None,
+        tokens=row.tokens,
+        cost_usd=row.cost_usd,
+        artifacts=artifacts,
+    )
+
+
+def _status(plan: Plan, rows: list[Row], ending: Ending) -> tuple[RunStatus, ErrorRow | None]:
+    unscored = [row for row in rows if row.reward is None]
+    if ending.lane_errors is None:
+        return "cancelled", ErrorRow(kind="cancelled", message="The run was cut short; what was scored is kept.")
+    if not unscored:
+        return "completed", None
+    first = next((error for error in ending.lane_errors if error), None)
+    if first and len(unscored) == len(rows):
+        return "failed", _error_row(first)
+    named = [
+        f"{plan.rollout_name(row.seed)} ({row.error.message if row.error else 'no reason given'})"
+        for row in unscored[:3]
+    ]
+    more = [f"and {len(unscored) - 3} more"] if len(unscored) > 3 else []
+    message = f"{len(unscored)} of {len(rows)} rollouts have no score: {', '.join(named + more)}"
+    return "incomplete", ErrorRow(kind="unscored-rollouts", message=message)
+
+
+def _error_row(error: BaseException) -> ErrorRow:
+    return ErrorRow(kind=type(error).__name__, message=str(error) or type(error).__name__)
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "python": platform.python_version(),
+        **{package: version(package) for package in ("engine-bench", "prefect", "synth-ai")},
+    }

@@ -1,0 +1,128 @@
+"""The flow: score a coding agent on EngineBench, in seven steps per lane."""
+
+import asyncio
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+from pydantic import SecretStr
+
+from core.errors import EngineBenchError
+from core.keys import TaskAppKeys, task_app_keys
+from core.settings import Settings
+from evals.store import Store, open_store
+from flows import steps
+from flows.evaluation import Evaluation, open_evaluation
+from flows.parameters import Parameters, form
+from flows.plan import Lane, Plan, make_plan, pack
+from flows.report import Report
+from flows.result import ResultDocument
+from sandboxes import open_backend
+from sandboxes.base import Backend, Sandbox
+from sandboxes.bundle import Bundle
+
+
+class RunIncomplete(EngineBenchError):
+    """The run ended without a score for each of its rollouts; `result` holds what there is."""
+
+    def __init__(self, result: ResultDocument) -> None:
+        super().__init__(result.error.message if result.error else result.status)
+        self.result = result
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the lanes of a run share."""
+
+    plan: Plan
+    settings: Settings
+    backend: Backend
+    bundle: Bundle
+    evaluation: Evaluation
+    report: Report
+
+    def keys(self, lane: Lane) -> TaskAppKeys:
+        return task_app_keys(self.settings.data_dir, lane.spec.name)
+
+    def environment(self, lane: Lane) -> Mapping[str, SecretStr]:
+        """What the lane's task app is told, its key among it."""
+        keys, parameters = self.keys(lane), self.plan.parameters
+        return {
+            "ENVIRONMENT_API_KEY": keys.api_key,
+            "ENGINE_BENCH_NONCE": SecretStr(keys.nonce),
+            "ENGINE_BENCH_BENCHMARK_NAME": SecretStr(parameters.benchmark),
+            "ENGINE_BENCH_SLOTS": SecretStr(str(parameters.concurrency)),
+            # the sandbox has a copy of its own: what an agent must not see need not stay on its disk
+            "ENGINE_BENCH_SEAL": SecretStr("1"),
+        }
+
+
+@flow(name="engine-bench")
+@form(Parameters)
+async def engine_bench(parameters: Parameters) -> ResultDocument:
+    """Score a coding agent on EngineBench: each lane makes a sandbox, evaluates its share, and cleans up."""
+    settings = Settings()
+    plan = make_plan(parameters, str(flow_run.get_id()), settings)
+    async with open_store(settings.resolved_store_url) as store:
+        report = await Report.begin(plan, settings, store)
+        lane_errors: list[BaseException | None] | None = None
+        try:
+            lane_errors = await run_lanes(plan, settings, store, report)
+        except Exception as error:
+            lane_errors = [error] * len(plan.lanes)
+            raise
+        finally:
+            # also when cancelled: what was scored until then is in the document
+            result = await report.conclude(lane_errors)
+    if result.status != "completed":
+        raise RunIncomplete(result)
+    return result
+
+
+async def run_lanes(plan: Plan, settings: Settings, store: Store, report: Report) -> list[BaseException | None]:
+    """Run all lanes side by side, and return for each the error that ended it, if one did."""
+    backend = open_backend(plan.backend, settings)
+    async with open_evaluation(plan, settings, store, report) as evaluation:
+        job = Job(plan, settings, backend, await asyncio.to_thread(pack, plan), evaluation, report)
+        return await asyncio.gather(*(run_lane(lane, job) for lane in plan.lanes), return_exceptions=True)
+
+
+async def run_lane(lane: Lane, job: Job) -> None:
+    """The seven steps of one sandbox. Cleanup runs whatever happened before it, cancellation included."""
+    sandbox: Sandbox | None = None
+    try:
+        sandbox = await steps.provision(lane, job.backend)
+        sandbox = await steps.upload(lane, job.backend, sandbox, job.bundle)
+        sandbox = await steps.install(lane, job.backend, sandbox, job.plan.tools)
+        sandbox = await steps.start(lane, job.backend, sandbox, job.environment(lane))
+        sandbox = await steps.health(lane, job.backend, sandbox, job.keys(lane))
+        sandbox = await steps.evaluate(lane, job.backend, sandbox, job.evaluation)
+    finally:
+        await finish(lane, job, sandbox)
+
+
+async def finish(lane: Lane, job: Job, sandbox: Sandbox | None) -> None:
+    """Run the last step, cleanup, to its end, however often the run is cancelled meanwhile.
+
+    Its failure is reported, and does not hide what happened before it.
+    """
+    cleaning = asyncio.ensure_future(_cleanup(lane, job, sandbox))
+    cancellation: asyncio.CancelledError | None = None
+    while not cleaning.done():
+        try:
+            await asyncio.shield(cleaning)
+        except asyncio.CancelledError as error:
+            cancellation = error
+    state = cleaning.result()
+    if not state.is_completed():
+        job.report.warn(f"Sandbox {lane.spec.name} of lane {lane.number} may be left behind: {state.message}")
+    if cancellation:
+        raise cancellation
+
+
+async def _cleanup(lane: Lane, job: Job, sandbox: Sandbox | None) -> State[None]:
+    # Prefect's overload for `return_state` forgets that an async task has to be awaited
+    state: Awaitable[State[None]] = steps.cleanup(lane, job.backend, sandbox, return_state=True)  # type: ignore[assignment]
+    return await state

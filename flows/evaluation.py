@@ -1,0 +1,133 @@
+"""Inside the eval step: one eval job per lane, on the embedded eval service or on a hosted one."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import httpx
+from prefect.logging import get_run_logger
+from pydantic import SecretStr
+
+from core.errors import InfrastructureError
+from core.keys import task_app_keys
+from core.settings import Settings
+from evals.client import EvalClient
+from evals.models import EvalRequest, Outcome, Policy, Progress
+from evals.service import serve
+from evals.store import Store
+from flows.plan import GRADING_ALLOWANCE, Lane, Plan
+from flows.report import Report
+from sandboxes.base import Endpoint
+
+
+@asynccontextmanager
+async def open_evaluation(plan: Plan, settings: Settings, store: Store, report: Report) -> AsyncIterator["Evaluation"]:
+    """The eval service of a run: the hosted one where it is configured, else one embedded in this process."""
+    hosted = settings.hosted_eval_service()
+    if hosted:
+        yield Evaluation(plan, settings, EvalClient(*hosted), store, report)
+        return
+    async with serve(store) as service:
+        yield Evaluation(plan, settings, service.client(), store, report)
+
+
+class Evaluation:
+    """Runs the lanes' eval jobs. A lane that asks again attaches to its job, so that nothing is paid for twice."""
+
+    def __init__(self, plan: Plan, settings: Settings, client: EvalClient, store: Store, report: Report) -> None:
+        self._plan = plan
+        self._settings = settings
+        self._client = client
+        self._store = store
+        self._report = report
+
+    async def run(self, lane: Lane, endpoint: Endpoint) -> None:
+        """Evaluate the lane's seeds; every row is in the store when this returns.
+
+        Raises:
+            InfrastructureError: some rollouts have no score; running it again asks for those alone.
+        """
+        request = self._request(lane, endpoint)
+        self._report.note_versions(await _versions(request))
+        outcome = await self._attach(lane, request) or await self._submit(lane, request)
+        await self._keep(outcome)
+        if outcome.status != "completed":
+            raise InfrastructureError(
+                f"Eval job {outcome.job_id} {outcome.status}: {outcome.error or 'no reason given'}"
+            )
+        unscored = [row for row in outcome.rows if row.infrastructure_failure]
+        if unscored:
+            reasons = "; ".join(
+                f"{self._plan.rollout_name(row.seed)}: {row.error.message if row.error else 'no reason given'}"
+                for row in unscored[:3]
+            )
+            raise InfrastructureError(f"{len(unscored)} of {len(outcome.rows)} rollouts have no score. {reasons}")
+
+    async def _attach(self, lane: Lane, request: EvalRequest) -> Outcome | None:
+        """The outcome of the job that an earlier try has submitted, None if it is of no use any more."""
+        note = self._report.folder.job_note(lane.number)
+        if not note.exists():
+            return None
+        job_id = note.read_text()
+        note.unlink()
+        try:
+            outcome = await self._client.run(request, job_id=job_id, on_progress=self._progress_of(lane))
+        except InfrastructureError as error:
+            get_run_logger().warning(f"Can't attach to eval job {job_id}, submitting another one. {error}")
+            return None
+        settled = outcome.status == "completed" and not any(row.infrastructure_failure for row in outcome.rows)
+        return outcome if settled else None
+
+    async def _submit(self, lane: Lane, request: EvalRequest) -> Outcome:
+        async def note(job_id: str) -> None:
+            path = self._report.folder.job_note(lane.number)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(job_id)
+
+        return await self._client.run(request, on_submitted=note, on_progress=self._progress_of(lane))
+
+    def _progress_of(self, lane: Lane) -> Callable[[Progress], Awaitable[None]]:
+        async def show(progress: Progress) -> None:
+            await self._report.progress(lane.number, progress)
+
+        return show
+
+    async def _keep(self, outcome: Outcome) -> None:
+        """Write down what a hosted eval service has scored; the embedded one has done so itself."""
+        known = {row.correlation_id for row in await self._store.rows(self._plan.run_id)}
+        for row in outcome.rows:
+            if row.correlation_id not in known:
+                await self._store.put(self._plan.run_id, outcome.job_id, row)
+
+    def _request(self, lane: Lane, endpoint: Endpoint) -> EvalRequest:
+        parameters = self._plan.parameters
+        return EvalRequest(
+            task_app_url=endpoint.url,
+            task_app_api_key=self._task_app_key(lane),
+            task_app_headers=endpoint.headers,
+            run_id=self._plan.run_id,
+            benchmark=parameters.benchmark,
+            split=parameters.split or None,
+            seeds=list(lane.seeds),
+            policy=Policy(agent=parameters.agent, model=parameters.model or None, timeout=parameters.timeout),
+            max_concurrent=parameters.concurrency,
+            grading_allowance=GRADING_ALLOWANCE,
+        )
+
+    def _task_app_key(self, lane: Lane) -> SecretStr:
+        return task_app_keys(self._settings.data_dir, lane.spec.name).api_key
+
+
+async def _versions(request: EvalRequest) -> dict[str, str]:
+    """Which tools this task app grades with."""
+    headers = {name: value.get_secret_value() for name, value in request.task_app_headers.items()}
+    headers["X-API-Key"] = request.task_app_api_key.get_secret_value()
+    try:
+        async with httpx.AsyncClient(timeout=30) as http:
+            answer = await http.get(f"{request.task_app_url}/info", headers=headers)
+        answer.raise_for_status()
+        versions = answer.json()["versions"]
+    except (httpx.HTTPError, KeyError, ValueError) as error:
+        raise InfrastructureError(
+            f"The task app at {request.task_app_url} does not tell what it is ({type(error).__name__})."
+        ) from None
+    return {str(name): str(value) for name, value in versions.items()}

@@ -1,0 +1,93 @@
+"""The parameters of an eval: one model that is the Run form, the `--param` names and the command line's options."""
+
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+BackendName = Literal["local", "daytona"]
+BenchmarkName = Literal["sample", "hello-world", "engine-bench"]
+AgentName = Literal["gold", "noop"]
+
+
+class Parameters(BaseModel):
+    """What to evaluate, where, and how much of it. Flat, since each field becomes a widget of its own in the Run form.
+
+    "Not given" is an empty string or list, never None: Prefect's form draws an optional field as tabs.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    backend: BackendName = Field(
+        default="local", description="Where the task app lives: a process on this machine, or a Daytona cloud sandbox."
+    )
+    benchmark: BenchmarkName = Field(
+        default="sample",
+        description="Which instances to solve. `engine-bench` reads the clone that ENGINE_BENCH_DIR names.",
+    )
+    split: str = Field(default="", max_length=64, description="Part of the benchmark, e.g. `easy`; empty takes it all.")
+    seeds: int = Field(
+        default=0, ge=0, le=10_000, description="How many instances, from the first one on; 0 takes all of them."
+    )
+    instances: list[str] = Field(
+        default=[], description="Only these instances: ids or globs such as `df-*`; empty takes any."
+    )
+    agent: AgentName = Field(
+        default="gold", description="Who solves them. `gold` writes the reference solution, `noop` writes nothing."
+    )
+    model: str = Field(default="", max_length=200, description="The agent's model, as its own command line names it.")
+    timeout: int = Field(
+        default=600, ge=1, le=14_400, description="Seconds that the agent has for one rollout; grading comes on top."
+    )
+    attempts: int = Field(default=1, ge=1, le=100, description="Independent tries at each instance.")
+    concurrency: int = Field(default=2, ge=1, le=64, description="Rollouts at a time in one sandbox.")
+    sandboxes: int = Field(default=1, ge=1, le=64, description="Sandboxes (lanes) that share the work.")
+    port: int = Field(
+        default=8017,
+        ge=1,
+        le=65535,
+        description="Port of the task app on this machine; the next free one is taken if it is in use.",
+    )
+    task_app_url: str = Field(
+        default="",
+        pattern=r"^(https?://\S+)?$",
+        description="A task app that already runs: used as it is, instead of making a sandbox. "
+        "Its key is read from ENVIRONMENT_API_KEY.",
+    )
+
+
+Model = TypeVar("Model", bound=BaseModel)
+Result = TypeVar("Result")
+
+
+def form(model: type[Model]) -> Callable[[Callable[[Model], Awaitable[Result]]], Callable[..., Awaitable[Result]]]:
+    """Give a function of one model the flat signature that Prefect builds its Run form and schema from.
+
+    Prefect keeps the bounds of an annotation but takes descriptions from a Google-style docstring only,
+    so both are generated from the fields.
+    """
+
+    def flatten(function: Callable[[Model], Awaitable[Result]]) -> Callable[..., Awaitable[Result]]:
+        async def call(**values: Any) -> Result:
+            return await function(model(**values))
+
+        fields = model.model_fields.items()
+        call.__name__, call.__qualname__, call.__module__ = (
+            function.__name__,
+            function.__qualname__,
+            function.__module__,
+        )
+        call.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [
+                inspect.Parameter(
+                    name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=field.rebuild_annotation()
+                )
+                for name, field in fields
+            ]
+        )
+        arguments = "\n".join(f"    {name}: {field.description}" for name, field in fields)
+        call.__doc__ = f"{inspect.getdoc(function)}\n\nArgs:\n{arguments}"
+        return call
+
+    return flatten

@@ -1,0 +1,155 @@
+"""From parameters to lanes: which benchmark, which seeds, in which sandboxes. No network, no side effects."""
+
+import fnmatch
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from core.errors import ConfigurationError
+from core.settings import Settings
+from flows.parameters import Parameters
+from sandboxes import bundle
+from sandboxes.base import SandboxSpec
+from sandboxes.bundle import Bundle
+from task_app.benchmarks import Benchmark, open_benchmark
+from task_app.errors import TaskAppError
+
+ROOT = Path(__file__).resolve().parent.parent
+BUNDLED = ROOT / "benchmarks"
+
+GRADING_ALLOWANCE = 300
+"""Seconds a rollout may take beyond its agent: waiting for a slot's warm-up, compiling and testing."""
+
+
+class Lane(BaseModel):
+    """One sandbox's share of the work."""
+
+    model_config = ConfigDict(frozen=True)
+
+    number: int
+    """Counts from 1, as the UI shows it."""
+    spec: SandboxSpec
+    seeds: tuple[int, ...]
+    """Wire seeds: index of the instance in the split + attempt * number of instances in the split."""
+
+
+class Plan(BaseModel):
+    """Everything that is decided before a sandbox is paid for."""
+
+    model_config = ConfigDict(frozen=True)
+
+    run_id: str
+    parameters: Parameters
+    benchmark_dir: Path
+    tools: tuple[str, ...]
+    """Binaries that grading needs inside the sandbox."""
+    instances: tuple[str, ...]
+    """All ids of the split, in seed order."""
+    lanes: tuple[Lane, ...]
+
+    @property
+    def backend(self) -> str:
+        """The registered backend: a task app that already runs is one of its own."""
+        return "running" if self.parameters.task_app_url else self.parameters.backend
+
+    @property
+    def total(self) -> int:
+        return sum(len(lane.seeds) for lane in self.lanes)
+
+    def locate(self, wire_seed: int) -> tuple[str, int, int]:
+        """Instance id, seed and attempt (both from 0) of a wire seed."""
+        attempt, seed = divmod(wire_seed, len(self.instances))
+        return self.instances[seed], seed, attempt
+
+    def rollout_name(self, wire_seed: int) -> str:
+        """Names a rollout within its run, e.g. for a folder."""
+        instance, _, attempt = self.locate(wire_seed)
+        return instance if attempt == 0 else f"{instance}.attempt-{attempt + 1}"
+
+
+def benchmark_dir(name: str, settings: Settings) -> Path:
+    """The folder that holds a benchmark.
+
+    Raises:
+        ConfigurationError: it is the user's own clone, and ENGINE_BENCH_DIR does not name one.
+    """
+    if name != "engine-bench":
+        return BUNDLED / name
+    if settings.dir is None:
+        raise ConfigurationError(
+            "ENGINE_BENCH_DIR is not set. Set it to your clone of EngineBench, or use `--benchmark sample`."
+        )
+    return settings.dir.expanduser().resolve()
+
+
+def make_plan(parameters: Parameters, run_id: str, settings: Settings) -> Plan:
+    """Choose the instances and deal them out to the lanes.
+
+    Raises:
+        ConfigurationError: the benchmark, the split or the instances asked for are not there.
+    """
+    folder = benchmark_dir(parameters.benchmark, settings)
+    try:
+        benchmark = open_benchmark(folder)
+        ids = tuple(instance.id for instance in benchmark.instances(parameters.split or None))
+    except TaskAppError as error:
+        raise ConfigurationError(str(error)) from error
+    seeds = _choose(ids, parameters, benchmark)
+    wire_seeds = [seed + attempt * len(ids) for attempt in range(parameters.attempts) for seed in seeds]
+    return Plan(
+        run_id=run_id,
+        parameters=parameters,
+        benchmark_dir=folder,
+        tools=benchmark.tools,
+        instances=ids,
+        lanes=tuple(_deal(wire_seeds, parameters, run_id)),
+    )
+
+
+def _choose(ids: tuple[str, ...], parameters: Parameters, benchmark: Benchmark) -> list[int]:
+    def wanted(instance: str) -> bool:
+        return not parameters.instances or any(fnmatch.fnmatchcase(instance, glob) for glob in parameters.instances)
+
+    unknown = [glob for glob in parameters.instances if not fnmatch.filter(ids, glob)]
+    if unknown or not ids:
+        raise ConfigurationError(
+            f"No instance of {benchmark.name} matches {', '.join(unknown) or 'this split'}. "
+            f"`engine-bench list --benchmark {parameters.benchmark}` shows what is there."
+        )
+    seeds = [seed for seed, instance in enumerate(ids) if wanted(instance)]
+    return seeds[: parameters.seeds or None]
+
+
+def _deal(wire_seeds: list[int], parameters: Parameters, run_id: str) -> list[Lane]:
+    count = min(parameters.sandboxes, len(wire_seeds))
+    shares = [tuple(wire_seeds[index::count]) for index in range(count)]
+    return [
+        Lane(
+            number=index + 1,
+            spec=SandboxSpec(
+                name=f"eb-{run_id.replace('-', '')[:20]}-{index + 1}",
+                run_id=run_id,
+                lane=index,
+                port=parameters.port,
+                lifetime=_lifetime(len(share), parameters),
+            ),
+            seeds=share,
+        )
+        for index, share in enumerate(shares)
+    ]
+
+
+def _lifetime(rollouts: int, parameters: Parameters) -> int:
+    """Seconds after which nothing of this lane can still be wanted."""
+    rounds = -(-rollouts // parameters.concurrency)
+    return 1800 + rounds * (parameters.timeout + GRADING_ALLOWANCE)
+
+
+def pack(plan: Plan) -> Bundle:
+    """What every sandbox of the run is given: the task app and the benchmark. Reads files; call it in a thread."""
+    return bundle.build({"task_app": ROOT / "task_app", "benchmark": plan.benchmark_dir})
+
+
+def content_hash(plan: Plan) -> str:
+    """SHA-256 of the benchmark's files, in hex: the same for the same content, wherever it lies."""
+    return bundle.build({"benchmark": plan.benchmark_dir}).digest

@@ -1,0 +1,105 @@
+"""What a run shows in the Prefect UI: a live progress artifact, a table of rollouts, a summary."""
+
+import json
+from uuid import UUID
+
+from prefect.artifacts import (
+    acreate_markdown_artifact,
+    acreate_progress_artifact,
+    acreate_table_artifact,
+    aupdate_progress_artifact,
+)
+from prefect.logging import get_run_logger
+
+from evals.models import Progress
+from flows.plan import Plan
+from flows.result import ResultDocument
+from flows.run_folder import RunFolder
+
+PROGRESS_UPDATES = 20
+"""At most so many updates of the live artifact; each is a call to the Prefect API."""
+
+
+class LiveProgress:
+    """Rollouts done and their mean so far, over all lanes, in the log and as a live artifact."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._total = plan.total
+        self._key = f"progress-{plan.parameters.benchmark}-{plan.backend}"
+        self._lanes: dict[int, Progress] = {}
+        self._artifact: UUID | None = None
+        self._done = 0
+
+    async def begin(self) -> None:
+        self._artifact = await acreate_progress_artifact(
+            progress=0.0, key=self._key, description=f"0 of {self._total} rollouts"
+        )
+
+    async def update(self, lane: int, progress: Progress) -> None:
+        """Take a lane's progress; does nothing if no rollout has ended since the last call."""
+        self._lanes[lane] = progress
+        before, self._done = self._done, sum(lane.completed for lane in self._lanes.values())
+        if self._done == before:
+            return
+        mean = self._mean()
+        text = f"{self._done} of {self._total} rollouts, mean reward {number(mean)}"
+        counted = {"rollouts_completed": self._done, "rollouts_total": self._total, "rollouts_mean": mean}
+        get_run_logger().info(text, extra=counted)
+        step = max(1, self._total // PROGRESS_UPDATES)
+        if self._artifact and (self._done // step > before // step or self._done == self._total):
+            done = 100.0 * self._done / self._total
+            await aupdate_progress_artifact(artifact_id=self._artifact, progress=done, description=text)
+
+    def _mean(self) -> float | None:
+        """Lanes weigh by what they completed: unscored rollouts are rare enough for a live figure."""
+        scored = [(lane.completed, lane.mean_reward) for lane in self._lanes.values() if lane.mean_reward is not None]
+        weight = sum(completed for completed, _ in scored)
+        return sum(completed * mean for completed, mean in scored) / weight if weight else None
+
+
+async def publish(result: ResultDocument, folder: RunFolder) -> None:
+    """Put the summary and the table of rollouts into the Prefect UI."""
+    key = f"{result.benchmark.name}-{result.parameters['backend']}"
+    await acreate_table_artifact(
+        table=[
+            {
+                "instance": row.instance,
+                "attempt": row.attempt + 1,
+                "reward": number(row.reward),
+                "tests": "" if row.tests_total is None else f"{row.tests_passed}/{row.tests_total}",
+                "error": f"{row.error.kind}: {row.error.message}" if row.error else "",
+            }
+            for row in result.rollouts
+        ],
+        key=f"rollouts-{key}",
+        description=f"Rollouts of {result.run}",
+    )
+    await acreate_markdown_artifact(
+        markdown=markdown(result, folder), key=f"summary-{key}", description=f"mean reward {number(result.mean_reward)}"
+    )
+
+
+def markdown(result: ResultDocument, folder: RunFolder) -> str:
+    """The run's summary as it stands in the Prefect UI."""
+    counts = result.counts
+    interval = "" if result.interval_95 is None else " (95%: {:.3f} to {:.3f})".format(*result.interval_95)
+    lines = [
+        f"# {result.benchmark.name} · {result.parameters['agent']}",
+        f"**Mean reward {number(result.mean_reward)}**{interval}",
+        "",
+        "| rollouts | scored | solved | infrastructure failures |",
+        "|---|---|---|---|",
+        f"| {counts.total} | {counts.scored} | {counts.solved} | {counts.infrastructure_failures} |",
+        "",
+        f"Status: {result.status}" + (f". {result.error.message}" if result.error else ""),
+        "",
+        f"Result document: `{folder.document}`",
+        "",
+        f"```json\n{json.dumps(result.parameters)}\n```",
+    ]
+    return "\n".join(lines)
+
+
+def number(value: float | None) -> str:
+    """A reward as text."""
+    return "none" if value is None else f"{value:.3f}"

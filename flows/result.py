@@ -1,0 +1,73 @@
+"""The result document, `results/<run>/result.json`: the machine-readable outcome of a run (see docs/results.md)."""
+
+from datetime import datetime
+from typing import Final, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from evals.statistics import Counts
+
+SCHEMA_VERSION: Final = 1
+
+RunStatus = Literal["completed", "incomplete", "failed", "cancelled"]
+"""`completed`: every rollout has a score; `incomplete`: some have none; `failed`: a step failed; `cancelled`."""
+
+
+class ErrorRow(BaseModel):
+    kind: str
+    """A class of errors, e.g. `does-not-compile` or `InfrastructureError`."""
+    message: str
+
+
+class RolloutRow(BaseModel):
+    """One rollout."""
+
+    instance: str
+    seed: int
+    """Index of the instance in the split, from 0."""
+    attempt: int
+    """From 0."""
+    reward: float | None
+    """0..1; null if the rollout could not be scored."""
+    tests_passed: int | None
+    tests_total: int | None
+    error: ErrorRow | None
+    phases: dict[str, float]
+    """Seconds spent in `queue`, `prepare`, `agent`, `compile`, `tests`."""
+    agent: str
+    model: str | None
+    tokens: int | None
+    cost_usd: float | None
+    artifacts: list[str]
+    """Paths relative to the result document."""
+
+
+class BenchmarkReference(BaseModel):
+    name: str
+    content_hash: str
+    """SHA-256 of what was uploaded: task app and benchmark."""
+
+
+class ResultDocument(BaseModel):
+    model_config = ConfigDict(ser_json_inf_nan="null")
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    run: str
+    """Name of the run, and of its folder."""
+    flow_run_id: str
+    status: RunStatus
+    error: ErrorRow | None
+    """Why the run is not `completed`."""
+    warnings: list[str]
+    """What does not change a score but wants a look, e.g. a sandbox that may be left behind."""
+    started_at: datetime
+    finished_at: datetime
+    mean_reward: float | None
+    """Over the scored rollouts; null if there are none."""
+    interval_95: tuple[float, float] | None
+    """95% confidence interval of the mean, clustered by instance; null with fewer than two instances."""
+    counts: Counts
+    parameters: dict[str, object]
+    versions: dict[str, str]
+    benchmark: BenchmarkReference
+    rollouts: list[RolloutRow]

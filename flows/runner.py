@@ -1,0 +1,55 @@
+"""Runs the flow in this process for the command line: finds the Prefect server, shows progress, sets the exit code."""
+
+import asyncio
+import sys
+
+from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, get_current_settings, temporary_settings
+from rich.console import Console
+
+from core.settings import Settings
+from flows import console
+from flows.engine_bench import RunIncomplete, engine_bench
+from flows.exit_codes import BELOW_MINIMUM, FAILED, OK
+from flows.parameters import Parameters
+from flows.result import ResultDocument
+from flows.server import LocalServer, check_api
+
+
+def run(parameters: Parameters, *, min_reward: float | None, as_json: bool) -> int:
+    """Run one eval and return the exit code.
+
+    Raises:
+        EngineBenchError: the run could not begin.
+    """
+    stderr = Console(stderr=True)
+    with temporary_settings(_server_settings(stderr)), console.live(stderr):
+        result, code = asyncio.run(_score(parameters))
+    if as_json:
+        sys.stdout.write(result.model_dump_json(indent=2) + "\n")
+    else:
+        stdout = Console()
+        stdout.print(console.table(result))
+        stdout.print(console.summary(result), highlight=False, markup=False, soft_wrap=True)
+    if code == OK and min_reward is not None and (result.mean_reward or 0) < min_reward:
+        stderr.print(f"[red]Mean reward {result.mean_reward:.3f} is below the minimum of {min_reward}.[/]")
+        return BELOW_MINIMUM
+    return code
+
+
+async def _score(parameters: Parameters) -> tuple[ResultDocument, int]:
+    try:
+        return await engine_bench(**parameters.model_dump()), OK
+    except RunIncomplete as error:
+        return error.result, FAILED
+
+
+def _server_settings(stderr: Console) -> dict[object, object]:
+    """The Prefect API to use: the configured one, else that of the local server, started if need be."""
+    configured = get_current_settings().api
+    if configured.url:
+        key = configured.key.get_secret_value() if configured.key else None
+        check_api(configured.url, {"Authorization": f"Bearer {key}"} if key else {})
+        return {}
+    record = LocalServer(Settings()).ensure(announce=lambda line: stderr.print(line, highlight=False))
+    stderr.print(f"Prefect UI: {record.ui_url}", highlight=False)
+    return {PREFECT_API_URL: record.api_url, PREFECT_UI_URL: record.ui_url}
