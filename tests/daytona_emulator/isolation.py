@@ -1,0 +1,272 @@
+"""How a sandbox is confined: Linux namespaces, else bubblewrap, else not at all (and then it can't run commands).
+
+A test double's isolation: it keeps sandboxes apart from each other and from the machine's /app, /tmp and ports, so that
+a mistake in the code under test shows. It is no security boundary.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from . import namespace_init
+from .namespace_init import CLONE_NEWNS, CLONE_NEWUSER, OWN, Plan
+
+IsolationName = Literal["auto", "namespace", "bwrap", "none"]
+
+PACKAGE = Path(__file__).resolve().parent
+CHECKOUT = PACKAGE.parents[1]
+SANDBOX_RUN = "/run/daytona"
+"""Inside a sandbox: the directory shared with the emulator (sockets) and the toolbox daemon's code."""
+
+MOUNT_POINTS = ("/mnt", "/media", "/srv")
+"""Directories of which one exists on any Linux; in the emulator's own mount namespace it holds a tmpfs."""
+
+WRITABLE = ("/app", "/tmp", "/workspace", "/home-of-sandbox")
+"""What a sandbox may write under bubblewrap; everything else is the machine's, read-only."""
+
+QUOTAS = "cpu, memory and disk are recorded, not enforced"
+
+logger = logging.getLogger(__name__)
+
+
+class IsolationUnavailable(RuntimeError):
+    """This machine doesn't allow the isolation; the message says why and what would help."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The place of one sandbox on disk.
+
+    directory: holds `upper` (what it wrote), `shared` (sockets) and `scratch` (mount points)
+    layers: upper directories of the image it starts from, newest first
+    """
+
+    directory: Path
+    layers: tuple[Path, ...] = ()
+
+    @property
+    def upper(self) -> Path:
+        return self.directory / "upper"
+
+    @property
+    def shared(self) -> Path:
+        return self.directory / "shared"
+
+    @property
+    def scratch(self) -> Path:
+        return self.directory / "scratch"
+
+    def discard_sockets(self) -> None:
+        """Remove what an earlier start left in the shared directory."""
+        shutil.rmtree(self.shared, ignore_errors=True)
+        self.shared.mkdir(parents=True)
+
+
+class Isolation(Protocol):
+    """A way to run a command in a cell."""
+
+    name: str
+    home: str
+    limits: list[str]
+
+    def argv(self, cell: Cell, command: Sequence[str]) -> list[str]:
+        """The command line that runs `command` inside the cell; IsolationUnavailable if there is no way."""
+
+
+class NamespaceIsolation:
+    """Own mount, pid, network, ipc and host name: a copy-on-write view of the machine, and its own ports."""
+
+    name = "namespace"
+
+    def __init__(self) -> None:
+        self.home = os.environ.get("HOME", "/root")
+        self.limits = [QUOTAS]
+
+    def argv(self, cell: Cell, command: Sequence[str]) -> list[str]:
+        cell.discard_sockets()
+        # Mount points of an earlier start are gone with its namespace: begin with empty ones.
+        shutil.rmtree(cell.scratch, ignore_errors=True)
+        for directory in (cell.upper, cell.scratch):
+            directory.mkdir(parents=True, exist_ok=True)
+        plan = Plan(
+            parent=os.getpid(),
+            upper=str(cell.upper),
+            scratch=str(cell.scratch),
+            layers=[str(layer) for layer in cell.layers],
+            hidden=[str(CHECKOUT)],
+            shown=_shown_despite_hiding(),
+            shared={str(cell.shared): SANDBOX_RUN, str(PACKAGE / "toolbox"): f"{SANDBOX_RUN}-lib/toolbox"},
+        )
+        return [sys.executable, "-I", "-S", namespace_init.__file__, plan.to_json(), *command]
+
+
+class BubblewrapIsolation:
+    """Own pids, ports and a few writable directories, through the `bwrap` tool where namespaces aren't for everyone."""
+
+    name = "bwrap"
+    home = "/home-of-sandbox"
+
+    def __init__(self) -> None:
+        writable = ", ".join(WRITABLE)
+        self.limits = [QUOTAS, f"only {writable} can be written: install packages into a virtual environment there"]
+
+    def argv(self, cell: Cell, command: Sequence[str]) -> list[str]:
+        cell.discard_sockets()
+        first_start = not cell.upper.exists()
+        for path in WRITABLE:
+            _upper_of(cell, path).mkdir(parents=True, exist_ok=True)
+        if first_start:
+            for layer in reversed(cell.layers):
+                shutil.copytree(layer, cell.upper, symlinks=True, dirs_exist_ok=True)
+        return ["bwrap", *self._options(cell), "--", *command]
+
+    def _options(self, cell: Cell) -> list[str]:
+        options = ["--die-with-parent", "--new-session", "--unshare-pid", "--unshare-net", "--unshare-ipc"]
+        options += ["--tmpfs", "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/run"]
+        for entry in sorted(os.scandir("/"), key=lambda entry: entry.name):
+            if entry.is_symlink():
+                options += ["--symlink", os.readlink(entry.path), entry.path]
+            elif entry.is_dir() and entry.name not in OWN:
+                options += ["--ro-bind", entry.path, entry.path]
+        for path in WRITABLE:
+            options += ["--bind", str(_upper_of(cell, path)), path]
+        # Under a read-only directory a mount point can't be made: hide only what is there.
+        if _top_level(CHECKOUT) not in OWN:
+            options += ["--tmpfs", str(CHECKOUT)]
+        for shown in _shown_despite_hiding():
+            options += ["--ro-bind", shown, shown]
+        options += ["--bind", str(cell.shared), SANDBOX_RUN]
+        return [*options, "--ro-bind", str(PACKAGE / "toolbox"), f"{SANDBOX_RUN}-lib/toolbox"]
+
+
+class NoIsolation:
+    """Sandboxes exist in the API alone: every toolbox call and preview says so."""
+
+    name = "none"
+    home = "/root"
+
+    def __init__(self) -> None:
+        self.limits = ["no sandbox can run a command, hold a file or serve a preview: only the control plane works"]
+
+    def argv(self, cell: Cell, command: Sequence[str]) -> list[str]:
+        raise IsolationUnavailable(
+            "this emulator runs with isolation 'none': it can't run commands. Allow user namespaces, run it as root, "
+            "or install bubblewrap"
+        )
+
+
+def choose(name: IsolationName) -> Isolation:
+    """The isolation of that name, or for `auto` the best that works here; IsolationUnavailable says why it doesn't."""
+    if name == "none":
+        return NoIsolation()
+    candidates: dict[str, Isolation] = {"namespace": NamespaceIsolation(), "bwrap": BubblewrapIsolation()}
+    refusals = []
+    for candidate in candidates.values() if name == "auto" else [candidates[name]]:
+        refusal = _refusal(candidate)
+        if not refusal:
+            return candidate
+        refusals.append(f"{candidate.name}: {refusal}")
+    if name != "auto":
+        raise IsolationUnavailable("; ".join(refusals))
+    logger.warning("no isolation is allowed on this machine (%s): sandboxes can't run commands", "; ".join(refusals))
+    return NoIsolation()
+
+
+def _refusal(isolation: Isolation) -> str:
+    """Why the isolation doesn't work here, found by a trial in a process of its own; empty if it does."""
+    trial = [sys.executable, "-m", "tests.daytona_emulator.isolation", isolation.name]
+    done = subprocess.run(trial, check=False, cwd=CHECKOUT, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    return "" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["it failed without a word"])[-1]
+
+
+def try_out(name: str) -> int:
+    """Confine `true` as the emulator would confine a sandbox; the exit code says whether it worked."""
+    if name == BubblewrapIsolation.name:
+        if not shutil.which("bwrap"):
+            raise IsolationUnavailable("the bwrap command is not installed (Debian package: bubblewrap)")
+        with tempfile.TemporaryDirectory() as directory:
+            return subprocess.call(BubblewrapIsolation().argv(Cell(Path(directory)), ["true"]))
+    with private_tmpfs() as run:
+        return subprocess.call(NamespaceIsolation().argv(Cell(run / "trial"), ["true"]))
+
+
+class RunDirectory:
+    """A directory for the emulator's life, as a context manager; it is gone even after a SIGKILL."""
+
+    def __init__(self, path: Path, janitor: subprocess.Popen[bytes] | None = None) -> None:
+        self.path = path
+        self._janitor = janitor
+
+    def __enter__(self) -> Path:
+        return self.path
+
+    def __exit__(self, *exception: object) -> None:
+        if self._janitor:
+            self._janitor.communicate()
+
+
+def run_directory(isolation: Isolation) -> RunDirectory:
+    """Where sandboxes live on disk. For namespaces this also moves the calling process into its own mount namespace."""
+    return private_tmpfs() if isolation.name == NamespaceIsolation.name else swept_directory()
+
+
+def private_tmpfs() -> RunDirectory:
+    """A tmpfs that only this process and its children see; the kernel drops it with the last of them."""
+    enter_private_mounts()
+    for candidate in MOUNT_POINTS:
+        if Path(candidate).is_dir():
+            namespace_init.mount("emulator", Path(candidate), "tmpfs", 0, "mode=755")
+            return RunDirectory(Path(candidate))
+    raise IsolationUnavailable(f"none of {', '.join(MOUNT_POINTS)} exists; create one, empty, to mount on")
+
+
+def enter_private_mounts() -> None:
+    """New mount namespace; without the right to it, inside a new user namespace that maps this user to root."""
+    uid, gid = os.getuid(), os.getgid()
+    try:
+        namespace_init.unshare(CLONE_NEWNS)
+    except PermissionError:
+        namespace_init.unshare(CLONE_NEWUSER | CLONE_NEWNS)
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
+        Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
+    namespace_init.make_mounts_private()
+
+
+def swept_directory() -> RunDirectory:
+    """A temporary directory, deleted by a process that waits for this one to let go of a pipe, however it ends."""
+    directory = tempfile.mkdtemp(prefix="daytona-emulator-")
+    janitor = subprocess.Popen(
+        ["/bin/sh", "-c", 'read -r _; rm -rf -- "$1"', "janitor", directory],
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+    )
+    return RunDirectory(Path(directory), janitor)
+
+
+def _upper_of(cell: Cell, path: str) -> Path:
+    return cell.upper / path.lstrip("/")
+
+
+def _shown_despite_hiding() -> list[str]:
+    """The interpreter's directories that lie under something hidden (a checkout's .venv, say)."""
+    prefixes = dict.fromkeys(os.path.realpath(prefix) for prefix in (sys.prefix, sys.base_prefix))
+    hidden = (CHECKOUT, *(Path("/", name) for name in OWN))
+    return [prefix for prefix in prefixes if any(Path(prefix).is_relative_to(each) for each in hidden)]
+
+
+def _top_level(path: Path) -> str:
+    return path.parts[1]
+
+
+if __name__ == "__main__":
+    sys.exit(try_out(sys.argv[1]))
