@@ -3,11 +3,11 @@
 import gzip
 import hashlib
 import io
-import os
+import shutil
 import tarfile
 import zlib
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from core.errors import ConfigurationError
@@ -40,17 +40,18 @@ def build(parts: Mapping[str, Path]) -> Bundle:
 
 
 def unpack(bundle: Bundle, folder: Path) -> None:
-    """Write the bundle's files below `folder`, which must be there.
+    """Write the bundle's files below `folder`, which must be there, and empty.
 
     Raises:
-        ConfigurationError: it is no archive, not the one that its digest names, or it would write outside the folder.
+        ConfigurationError: it is no archive, not the one that its digest names, or holds more than plain files.
     """
     try:
         content = gzip.decompress(bundle.archive)
         if hashlib.sha256(content).hexdigest() != bundle.digest:
             raise ConfigurationError("The bundle's content and its digest differ. Build it again.")
         with tarfile.open(fileobj=io.BytesIO(content)) as tar:
-            tar.extractall(folder, filter="data")
+            for member in tar:
+                _extract(tar, member, folder)
     except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise ConfigurationError(f"The bundle can't be unpacked ({error}). Build it again.") from error
 
@@ -66,18 +67,27 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _add(tar: tarfile.TarFile, name: str, path: Path, folder: Path) -> None:
-    # Made by hand instead of by tar.gettarinfo: no owner or time to blank, and no hard links, which would make the
-    # digest depend on how the files came to lie on this disk.
-    member = tarfile.TarInfo(name)
-    if path.is_symlink():
-        if not path.resolve().is_relative_to(folder.resolve()):
-            raise ConfigurationError(f"{path} is a link that leads out of {folder}. Replace it by the file itself.")
-        member.type, member.linkname = tarfile.SYMTYPE, os.readlink(path)
-        tar.addfile(member)
-    elif path.is_file():
-        content = path.read_bytes()
-        member.size = len(content)
-        member.mode = 0o755 if path.stat().st_mode & 0o100 else 0o644
-        tar.addfile(member, io.BytesIO(content))
-    else:
+    """A link is packed as what it points to, so that an archive holds plain files alone."""
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ConfigurationError(f"{path} is a link that leads out of {folder}. Replace it by the file itself.")
+    if not path.is_file():
         raise ConfigurationError(f"{path} is neither a file nor a folder. Remove it from {folder}.")
+    # By hand, as tar.gettarinfo would take owners, times and hard links from how the files came to lie on this disk.
+    content = path.read_bytes()
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    member.mode = 0o755 if path.stat().st_mode & 0o100 else 0o644
+    tar.addfile(member, io.BytesIO(content))
+
+
+def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
+    # Stricter than tarfile's own filter for data, which early releases of Python 3.11 don't have.
+    path = PurePosixPath(member.name)
+    source = tar.extractfile(member) if member.isreg() else None
+    if source is None or path.is_absolute() or ".." in path.parts:
+        raise ConfigurationError(f"The bundle holds {member.name!r}, which is no file inside of it. Build it again.")
+    target = folder / path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with source, target.open("xb") as file:
+        shutil.copyfileobj(source, file)
+    target.chmod(0o755 if member.mode & 0o100 else 0o644)

@@ -102,11 +102,11 @@ def _judge(answer: Answer, nonce: str, endpoint: Endpoint) -> bool:
 def _other_server(endpoint: Endpoint, what: str) -> NoReturn:
     raise InfrastructureError(
         f"Another server than the task app of this run answers on port {_port(endpoint)} ({what}). "
-        "Stop it, or choose another port with --port."
+        "Run it again; if that does not help, choose another port with --port."
     )
 
 
-def _port(endpoint: Endpoint) -> int | str:
+def _port(endpoint: Endpoint) -> int:
     """All that a message may tell of the URL, since a backend's URL may hold a token."""
     url = urlsplit(endpoint.url)
-    return url.port or url.scheme
+    return url.port or (443 if url.scheme == "https" else 80)

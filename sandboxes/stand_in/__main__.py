@@ -54,6 +54,7 @@ class Handler(BaseHTTPRequestHandler):
             "pid": os.getpid(),
             "children": self.children,
             "directory": str(Path.cwd()),
+            "python": sys.executable,
             "version": VERSION.read_text() if VERSION.exists() else None,
             "key_digest": hashlib.sha256(self.settings["KEY"].encode()).hexdigest(),
             "env_file_exists": self.env_file.exists(),
