@@ -16,11 +16,8 @@ mod eval_tests {
         ..dummy("tough", Element::Root, 200)
     };
     static BOTH: CreatureSpec = CreatureSpec {
-        resistance: Some(Element::Stone),
-        ..WEAK_AND
-    };
-    const WEAK_AND: CreatureSpec = CreatureSpec {
         weakness: Some(Element::Stone),
+        resistance: Some(Element::Stone),
         ..dummy("both", Element::Root, 200)
     };
 

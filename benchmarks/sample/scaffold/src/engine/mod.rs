@@ -1,12 +1,11 @@
 //! The rules of the game, independent of any particular card.
 //!
-//! - [`card`]: what is printed on a card. [`creature`]: a creature in play. [`condition`]: Asleep, Burned and the
-//!   like.
-//! - [`game`]: the whole state and its zones. [`actions`]: what a player may do in a turn. [`combat`]: attacks and
-//!   damage.
-//!   [`turn`]: what happens between turns.
-//! - [`rng`]: the seeded source of coin flips and shuffles. [`prompt`]: choices asked of a player. [`error`]: broken
-//!   rules.
+//! - [`card`]: what is printed on a card.
+//! - [`creature`], [`condition`]: a creature in play, and what may ail it.
+//! - [`game`]: the whole state and its zones.
+//! - [`actions`], [`combat`], [`turn`]: what a player may do, attacks and damage, what happens between turns.
+//! - [`prompt`]: choices asked of a player. [`rng`]: the seeded source of coin flips and shuffles.
+//! - [`error`]: broken rules. `testing`: fixtures for tests.
 
 pub mod actions;
 pub mod card;

@@ -1,5 +1,7 @@
 //! Choices asked of a player, answered from a script.
 //!
+//! A choice of several things is one question with several picks.
+//!
 //! Whoever drives the game puts the answers into the script beforehand, in the order of the questions. A question
 //! beyond the end of the script gets the most reserved answer: "no", or the fewest options allowed, first ones first.
 

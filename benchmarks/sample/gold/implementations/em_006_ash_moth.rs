@@ -1,0 +1,56 @@
+//! Ash Moth (em-006), Emberfall Marches.
+
+use crate::engine::{
+    Ability, AbilityKind, Attack, Condition, CreatureSpec, Element, Game, Place, RuleError, Side, Stage,
+};
+
+pub static CARD: CreatureSpec = CreatureSpec {
+    id: "em-006",
+    name: "Ash Moth",
+    stage: Stage::Basic,
+    evolves_from: None,
+    hp: 60,
+    element: Element::Gloom,
+    weakness: Some(Element::Flame),
+    resistance: Some(Element::Stone),
+    retreat_cost: 0,
+    abilities: &[Ability {
+        name: "Drifting Ash",
+        text: "Between turns, if this creature is on your bench and your opponent's active creature is Poisoned, \
+            put 10 damage on that creature. (This is not damage done by an attack: nothing changes or prevents \
+            it.)",
+        kind: AbilityKind::BetweenTurns(drifting_ash),
+    }],
+    attacks: &[Attack {
+        name: "Choking Cloud",
+        cost: &[Element::Gloom, Element::Plain],
+        damage: 20,
+        text: "If your opponent's active creature already has a condition, this attack does 30 more damage. Your \
+            opponent's active creature is now Asleep and Poisoned.",
+        effect: choking_cloud,
+    }],
+};
+
+/// **Drifting Ash**: Between turns, if this creature is on your bench and your opponent's active creature is
+/// Poisoned, put 10 damage on that creature. (This is not damage done by an attack: nothing changes or prevents
+/// it.)
+pub fn drifting_ash(game: &mut Game, own: Place) -> Result<(), RuleError> {
+    let victim = Place::active(own.side.other());
+    let poisoned = game
+        .creature(victim)
+        .is_ok_and(|c| c.conditions.has(Condition::Poisoned));
+    if own.is_bench() && poisoned {
+        game.put_damage(victim, 10)?;
+    }
+    Ok(())
+}
+
+/// **Choking Cloud**: If your opponent's active creature already has a condition, this attack does 30 more
+/// damage. Your opponent's active creature is now Asleep and Poisoned.
+pub fn choking_cloud(game: &mut Game, side: Side) -> Result<u32, RuleError> {
+    let weakened = !game.active(side.other())?.conditions.is_empty();
+    let damage = game.strike(side, if weakened { 50 } else { 20 })?;
+    game.inflict(side.other(), Condition::Asleep)?;
+    game.inflict(side.other(), Condition::Poisoned)?;
+    Ok(damage)
+}
