@@ -1,8 +1,8 @@
 """Waiting until a task app answers as the one that was started, whatever backend it lives on."""
 
 import asyncio
-from collections.abc import Awaitable
-from typing import Literal, NoReturn
+from collections.abc import Awaitable, Callable
+from typing import Literal
 from urllib.parse import urlsplit
 
 import httpx
@@ -27,80 +27,75 @@ class Answer(BaseModel):
 
 
 async def wait_until_healthy(
-    endpoint: Endpoint, nonce: str, timeout: float, death: Awaitable[InfrastructureError], *, trust_env: bool
+    endpoint: Endpoint,
+    nonce: str,
+    timeout: float,
+    *,
+    died: Awaitable[None],
+    log: Callable[[], Awaitable[str]],
+    trust_env: bool,
 ) -> None:
     """Poll `/health` until it answers `ok` with this nonce, at most `timeout` seconds.
 
-    `death` is awaited beside it: it ends, with the error to raise, when the task app has died. `trust_env` says whether
-    the environment's HTTP proxies are on the way.
+    `died` is awaited meanwhile, and ends when the task app has; `log` gets the end of its log, for an error to show.
+    `trust_env` says whether the environment's HTTP proxies are on the way.
 
     Raises:
         ConfigurationError: the task app says that it can't get ready.
         InfrastructureError: it died, another server answers in its place, or the time is up.
     """
-    health = asyncio.ensure_future(_poll(endpoint, nonce, timeout, trust_env))
-    died = asyncio.ensure_future(death)
+    healthy = asyncio.ensure_future(_poll(endpoint, nonce, trust_env))
+    dead = asyncio.ensure_future(died)
     try:
-        await asyncio.wait({health, died}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({healthy, dead}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         # If both are there, the death is the news: it may be why the poll failed, and it outdates a good answer.
-        if died.done():
-            raise await died
-        await health
+        if dead.done():
+            await dead
+            raise InfrastructureError(with_log(f"The task app on port {_port(endpoint)} has died.", await log()))
+        if not healthy.done():
+            ready = f"The task app on port {_port(endpoint)} was not ready within {timeout:g} s"
+            raise InfrastructureError(with_log(f"{ready}. A slow machine needs more time.", await log()))
+        await healthy
     finally:
-        health.cancel()
-        died.cancel()
-        await asyncio.gather(health, died, return_exceptions=True)
+        healthy.cancel()
+        dead.cancel()
+        await asyncio.gather(healthy, dead, return_exceptions=True)
 
 
-async def _poll(endpoint: Endpoint, nonce: str, timeout: float, trust_env: bool) -> None:
+def with_log(message: str, log: str) -> str:
+    """The message of an error about a task app, with what that said last."""
+    return f"{message} The end of its log:\n{log}" if log else f"{message} It left no log."
+
+
+async def _poll(endpoint: Endpoint, nonce: str, trust_env: bool) -> None:
     headers = {name: value.get_secret_value() for name, value in endpoint.headers.items()}
-    last = "nothing answered yet"
-    try:
-        async with (
-            asyncio.timeout(timeout),
-            httpx.AsyncClient(headers=headers, timeout=_PATIENCE, trust_env=trust_env) as client,
-        ):
-            pause = _FIRST_PAUSE
-            while True:
-                try:
-                    response = await client.get(f"{endpoint.url}/health")
-                except httpx.TransportError as error:
-                    last = f"the last try ended in {type(error).__name__}"
-                else:
-                    answer = _read(response, endpoint)
-                    if answer and _judge(answer, nonce, endpoint):
-                        return
-                    last = f"it last said {answer.status if answer else f'HTTP {response.status_code}'}"
-                await asyncio.sleep(pause)
-                pause = min(pause * 1.5, _LONGEST_PAUSE)
-    except TimeoutError:
-        raise InfrastructureError(
-            f"The task app on port {_port(endpoint)} was not ready within {timeout:g} s ({last}). "
-            "Its log says what it is doing; a slow machine needs more time."
-        ) from None
+    async with httpx.AsyncClient(headers=headers, timeout=_PATIENCE, trust_env=trust_env) as client:
+        pause = _FIRST_PAUSE
+        while not await _is_ready(client, endpoint, nonce):
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, _LONGEST_PAUSE)
 
 
-def _read(response: httpx.Response, endpoint: Endpoint) -> Answer | None:
-    """The answer, None where a gateway says that nothing listens behind it yet."""
+async def _is_ready(client: httpx.AsyncClient, endpoint: Endpoint, nonce: str) -> bool:
     try:
-        return Answer.model_validate_json(response.content)
+        response = await client.get(f"{endpoint.url}/health")
+    except httpx.TransportError:
+        return False  # nothing listens yet, or it is too busy to answer
+    try:
+        answer = Answer.model_validate_json(response.content)
     except ValidationError:
         if response.status_code >= 500:
-            return None
-        _other_server(endpoint, f"HTTP {response.status_code} without a health report")
-
-
-def _judge(answer: Answer, nonce: str, endpoint: Endpoint) -> bool:
-    """Whether it is ready, as opposed to on its way."""
+            return False  # a gateway with nothing behind it yet
+        raise _other_server(endpoint, f"HTTP {response.status_code} without a health report") from None
     if answer.nonce != nonce:
-        _other_server(endpoint, "another nonce")
+        raise _other_server(endpoint, "another nonce")
     if answer.status == "failed":
-        raise ConfigurationError(f"The task app can't get ready: {answer.detail or 'it gave no reason, see its log'}")
+        raise ConfigurationError(f"The task app can't get ready: {answer.detail or 'it gave no reason'}")
     return answer.status == "ok"
 
 
-def _other_server(endpoint: Endpoint, what: str) -> NoReturn:
-    raise InfrastructureError(
+def _other_server(endpoint: Endpoint, what: str) -> InfrastructureError:
+    return InfrastructureError(
         f"Another server than the task app of this run answers on port {_port(endpoint)} ({what}). "
         "Run it again; if that does not help, choose another port with --port."
     )

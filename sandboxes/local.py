@@ -79,14 +79,24 @@ class LocalBackend:
 
     async def health(self, sandbox: Sandbox, nonce: str, timeout: float) -> None:
         folder = self._dir(sandbox.name)
-        server = await _in_thread(_running, folder)
-        # The proxies of this environment have no business on loopback.
-        await wait_until_healthy(
-            Endpoint(url=_url(server)), nonce, timeout, _watch(folder, server.process), trust_env=False
-        )
+        server = await _in_thread(folder.running)
+        try:
+            # The proxies of this environment have no business on loopback.
+            await wait_until_healthy(
+                Endpoint(url=_url(server)),
+                nonce,
+                timeout,
+                died=_end(server.process),
+                log=lambda: self.log(sandbox),
+                trust_env=False,
+            )
+        except InfrastructureError:
+            if not server.process.find():
+                folder.forget_keys()
+            raise
 
     async def endpoint(self, sandbox: Sandbox) -> Endpoint:
-        return Endpoint(url=_url(await _in_thread(_running, self._dir(sandbox.name))))
+        return Endpoint(url=_url(await _in_thread(self._dir(sandbox.name).running)))
 
     async def log(self, sandbox: Sandbox, lines: int = 50) -> str:
         return await _in_thread(self._dir(sandbox.name).tail, lines)
@@ -132,9 +142,14 @@ class LocalBackend:
                 "Set ENGINE_BENCH_LOCAL_VENV=1 to give each sandbox an environment of its own."
             )
 
+    def _python(self, folder: SandboxDir) -> Path:
+        return venv_python(folder.venv) if self._own_venv else Path(sys.executable)
+
     def _start(self, folder: SandboxDir, environment: Mapping[str, SecretStr]) -> Server:
         variables = env_file(environment)
         folder.uploaded()
+        if not self._python(folder).exists():
+            raise InfrastructureError(f"Sandbox {folder.name} has no Python yet: the install has to come first.")
         with explained(f"The task app of sandbox {folder.name} can't be started"), folder.locked():
             wanted = folder.existing().spec.port
             if server := folder.server():
@@ -150,14 +165,21 @@ class LocalBackend:
         return server
 
     def _launch(self, folder: SandboxDir, listener: socket.socket, variables: str) -> ProcessId:
-        python = venv_python(folder.venv) if self._own_venv else Path(sys.executable)
         passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         with os.fdopen(os.open(folder.env_file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
             file.write(variables)
         try:
             with folder.log.open("ab") as log:
                 process = subprocess.Popen(
-                    [python, "-m", "task_app", "--fd", str(listener.fileno()), "--env-file", folder.env_file],
+                    [
+                        self._python(folder),
+                        "-m",
+                        "task_app",
+                        "--fd",
+                        str(listener.fileno()),
+                        "--env-file",
+                        folder.env_file,
+                    ],
                     cwd=folder.app,
                     env={**passed_on, MARK: str(folder.path), "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"},
                     stdin=subprocess.DEVNULL,
@@ -180,8 +202,6 @@ def _upload(folder: SandboxDir, bundle: Bundle) -> None:
     with explained(f"The upload into sandbox {folder.name} failed"), folder.locked():
         folder.existing()
         if not folder.holds(bundle.digest):
-            # What runs on the old code must not be found by `start`.
-            folder.stop()
             folder.put(bundle)
 
 
@@ -192,13 +212,6 @@ def _remove(folder: SandboxDir, spec: SandboxSpec) -> None:
             logger.warning("Sandbox %s belongs to flow run %s: left alone.", spec.name, found.spec.run_id)
             return
         folder.remove()
-
-
-def _running(folder: SandboxDir) -> Server:
-    folder.existing()
-    if server := folder.server():
-        return server
-    raise _death(folder)
 
 
 def _url(server: Server) -> str:
@@ -221,26 +234,10 @@ def _listen(wanted: int) -> socket.socket:
     raise ConfigurationError(f"The ports {wanted} to {last} are all taken. Choose another one with --port.")
 
 
-async def _watch(folder: SandboxDir, process: ProcessId) -> InfrastructureError:
-    """Ends once the process has, with the error that tells."""
-    # The task app is the child of another process where the flow was resumed, so there is no event to wait for.
+async def _end(process: ProcessId) -> None:
+    # Where the flow was resumed it is the child of another process, so there is no event to wait for.
     while process.find():  # noqa: ASYNC110
         await asyncio.sleep(0.05)
-    return await _in_thread(_death, folder)
-
-
-def _death(folder: SandboxDir) -> InfrastructureError:
-    # What it did not live to read must not stay on disk.
-    folder.env_file.unlink(missing_ok=True)
-    tail = folder.tail(50)
-    return InfrastructureError(
-        f"The task app of sandbox {folder.name} does not run. "
-        + (
-            f"The end of its log:\n{tail}"
-            if tail
-            else "It left no log: it was not started, or died before its first line."
-        )
-    )
 
 
 async def _in_thread(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:

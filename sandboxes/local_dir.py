@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from core.errors import ConfigurationError, InfrastructureError
 from sandboxes.base import TASK_APP_ENV_FILE, TASK_APP_LOG, SandboxNotFound, SandboxSpec
 from sandboxes.bundle import Bundle, unpack
+from sandboxes.health import with_log
 from sandboxes.processes import ProcessId, stop_all
 
 _LOCK_PATIENCE = 60.0
@@ -136,18 +137,31 @@ class SandboxDir:
         return digest
 
     def put(self, bundle: Bundle) -> None:
-        """Have the bundle's content as `app/`, all of it or what was there before."""
+        """Have the bundle's content as `app/`, all of it or what was there before, and stop what ran on that."""
         fresh = Path(tempfile.mkdtemp(prefix="app.", dir=self.path))
         try:
             unpack(bundle, fresh)
             (fresh / self._digest.name).write_text(bundle.digest)
             fresh.chmod(0o755)
+            self.stop()
             if self.app.exists():
-                self.app.rename(fresh.with_suffix(".old"))
+                self.app.rename(f"{fresh}.old")
             fresh.rename(self.app)
         finally:
             for rest in self.path.glob("app.*"):
                 remove_tree(rest)
+
+    def running(self) -> Server:
+        """Raises SandboxNotFound, or InfrastructureError where no task app runs."""
+        self.existing()
+        if server := self.server():
+            return server
+        self.forget_keys()
+        raise InfrastructureError(with_log(f"The task app of sandbox {self.name} does not run.", self.tail(50)))
+
+    def forget_keys(self) -> None:
+        """Remove what a task app did not live to read."""
+        self.env_file.unlink(missing_ok=True)
 
     def tail(self, lines: int) -> str:
         """The last lines of the task app's log."""
@@ -158,11 +172,11 @@ class SandboxDir:
             return "\n".join(log.read().decode(errors="replace").splitlines()[-lines:])
 
     def stop(self) -> None:
-        """End every process of this sandbox, and forget the keys that one may not have fetched."""
+        """End every process of this sandbox."""
         ownership, server = self.ownership(), _read(self._server, Server)
         stop_all(self.path, server.process if server else None, ownership.created_at if ownership else 0.0)
         self._server.unlink(missing_ok=True)
-        self.env_file.unlink(missing_ok=True)
+        self.forget_keys()
 
     def remove(self) -> None:
         """End every process and remove the directory; fine if there is none."""

@@ -78,18 +78,14 @@ def stop_all(directory: Path, leader: ProcessId | None, since: float) -> None:
 def _members(
     directory: Path, leader: ProcessId | None, since: float, known: set[psutil.Process]
 ) -> set[psutil.Process]:
-    """What runs of the sandbox now; `known` is what was found before, and leads to its offspring without the leader."""
-    roots = {process for process in known if _runs(process)}
-    if leader and (process := leader.find()):
-        roots.add(process)
-    group = leader.pid if leader and leader.find() else None
+    """What runs of the sandbox now. What is `known` from before leads to its offspring when the leader has gone."""
+    living_leader = leader.find() if leader else None
+    roots = known | ({living_leader} if living_leader else set())
+    group = living_leader.pid if living_leader else None
     # A sandbox may be cleaned up from a shell or a test that is, by its own working directory, inside of it.
-    spared = {os.getpid(), *(process.pid for process in psutil.Process().parents())}
-    return {
-        process
-        for process in roots | set(_offspring(roots)) | set(_marked(directory, group))
-        if process.pid not in spared and process.create_time() >= since - _SAME_START and _runs(process)
-    }
+    this = psutil.Process()
+    found = roots | set(_offspring(roots)) | set(_marked(directory, group))
+    return {process for process in found - {this, *this.parents()} if _runs(process, since)}
 
 
 def _offspring(roots: set[psutil.Process]) -> Iterator[psutil.Process]:
@@ -111,9 +107,10 @@ def _marked(directory: Path, group: int | None) -> Iterator[psutil.Process]:
                 yield process
 
 
-def _runs(process: psutil.Process) -> bool:
+def _runs(process: psutil.Process, since: float) -> bool:
     try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        young = process.create_time() >= since - _SAME_START
+        return young and process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 

@@ -23,7 +23,6 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.0"
     settings: dict[str, str]
     env_file: Path
-    children: list[int]
     starting = 2
     """How often it still says `starting`, where it is to behave so."""
 
@@ -52,7 +51,6 @@ class Handler(BaseHTTPRequestHandler):
     def _facts(self) -> dict[str, object]:
         return {
             "pid": os.getpid(),
-            "children": self.children,
             "directory": str(Path.cwd()),
             "python": sys.executable,
             "version": VERSION.read_text() if VERSION.exists() else None,
@@ -75,21 +73,28 @@ def main() -> None:
     arguments.env_file.unlink()
     Handler.settings = dict(line.split("=", 1) for line in lines)
     Handler.env_file = arguments.env_file
-    Handler.children = misbehave(Handler.settings["BEHAVIOUR"])
+    misbehave(Handler.settings["BEHAVIOUR"])
     serve(arguments)
 
 
-def misbehave(behaviour: str) -> list[int]:
-    """Do what has to be done before serving; returns the children that this leaves behind."""
+def misbehave(behaviour: str) -> None:
+    """Do what has to be done before serving."""
     if behaviour == "dies":
         print(*(f"line {number}" for number in range(1, 101)), "the end is near", sep="\n", flush=True)  # noqa: T201
         sys.exit(3)
     if behaviour == "is-stubborn":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        # In a session of its own and elsewhere in the file system, as an agent's daemon would be.
-        child = subprocess.Popen([sys.executable, "-c", STUBBORN_CHILD], start_new_session=True, cwd="/")
-        return [child.pid]
-    return []
+        leave_child(environment={}, directory="/")
+    if behaviour == "leaves-children":
+        leave_child(environment={}, directory=str(Path.cwd()))
+        leave_child(environment=dict(os.environ), directory="/")
+
+
+def leave_child(environment: dict[str, str], directory: str) -> None:
+    """A process in a session of its own, as an agent's daemon would be, that ignores TERM."""
+    # The last argument does nothing but show whose process it is.
+    command = [sys.executable, "-c", STUBBORN_CHILD, str(Path.cwd())]
+    subprocess.Popen(command, start_new_session=True, env=environment, cwd=directory)
 
 
 def serve(arguments: argparse.Namespace) -> None:

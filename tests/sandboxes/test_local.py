@@ -267,6 +267,23 @@ async def test_a_process_that_now_has_a_recorded_pid_is_left_alone(backend, spec
     assert not ours.is_running()  # found by its mark
 
 
+async def test_somebody_who_looks_into_a_sandbox_is_left_alone(backend, spec, directory):
+    look = "import os; os.chdir(input()); print('inside', flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", look], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as visitor:
+        # Older than the sandbox by more than a start time's precision, as far as the record can tell.
+        sandbox = await backend.provision(spec)
+        record = json.loads((directory / "owner.json").read_text())
+        (directory / "owner.json").write_text(json.dumps(record | {"created_at": record["created_at"] + 10}))
+        visitor.stdin.write(f"{sandbox.id}\n")
+        visitor.stdin.flush()
+        assert visitor.stdout.readline() == "inside\n"
+        await backend.cleanup(spec)
+        assert visitor.poll() is None
+        visitor.kill()
+
+
 async def test_cleaning_up_from_inside_of_the_sandbox_does_not_end_the_cleaner(backend, spec, directory, monkeypatch):
     await backend.provision(spec)
     monkeypatch.chdir(directory)
@@ -375,9 +392,9 @@ async def test_a_failed_installation_shows_the_end_of_its_output_and_is_not_take
             await backend.install(sandbox, ())
 
 
-async def test_a_start_without_the_virtual_environment_says_what_is_missing(cache, spec, bundle):
+async def test_a_start_without_the_virtual_environment_says_what_has_to_come_first(cache, spec, bundle):
     backend = LocalBackend(Settings(cache_dir=cache, local_venv=True))
     sandbox = await backend.provision(spec)
     await backend.upload(sandbox, bundle)
-    with pytest.raises(InfrastructureError, match="venv/bin/python"):
+    with pytest.raises(InfrastructureError, match="install has to come first"):
         await backend.start(sandbox, environment())
