@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -267,21 +268,26 @@ async def test_a_process_that_now_has_a_recorded_pid_is_left_alone(backend, spec
     assert not ours.is_running()  # found by its mark
 
 
-async def test_somebody_who_looks_into_a_sandbox_is_left_alone(backend, spec, directory):
+@pytest.fixture
+def visitor() -> Iterator[subprocess.Popen[str]]:
+    """Goes into the directory that it reads a line of, and stays there."""
     look = "import os; os.chdir(input()); print('inside', flush=True); input()"
     with subprocess.Popen(
         [sys.executable, "-c", look], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as visitor:
-        # Older than the sandbox by more than a start time's precision, as far as the record can tell.
-        sandbox = await backend.provision(spec)
-        record = json.loads((directory / "owner.json").read_text())
-        (directory / "owner.json").write_text(json.dumps(record | {"created_at": record["created_at"] + 10}))
-        visitor.stdin.write(f"{sandbox.id}\n")
-        visitor.stdin.flush()
-        assert visitor.stdout.readline() == "inside\n"
-        await backend.cleanup(spec)
-        assert visitor.poll() is None
-        visitor.kill()
+    ) as process:
+        yield process
+        process.kill()
+
+
+async def test_a_shell_older_than_the_sandbox_that_looks_into_it_is_left_alone(backend, cache, spec, visitor):
+    sandbox = await backend.provision(spec)
+    # Start times are only so precise, so the sandbox is made younger than it is.
+    _rewrite(cache, spec, created_at=time.time() + 10)
+    visitor.stdin.write(f"{sandbox.id}\n")
+    visitor.stdin.flush()
+    assert visitor.stdout.readline() == "inside\n"
+    await backend.cleanup(spec)
+    assert visitor.poll() is None
 
 
 async def test_cleaning_up_from_inside_of_the_sandbox_does_not_end_the_cleaner(backend, spec, directory, monkeypatch):
