@@ -100,11 +100,20 @@ class JobRunner:
         started = time.monotonic()
         try:
             reply = await self._ask_until_scored(seed)
-            row, artifacts = reply.row(seed, _milliseconds_since(started)), _artifacts_of(reply)
+            row, artifacts = reply.row(seed, _milliseconds_since(started)), reply.artifacts()
         except RolloutFailed as failure:
-            row, artifacts = self._unscored(seed, failure, _milliseconds_since(started)), []
-        await self._store.put(self._job.run_id, self._job.id, row, artifacts)
+            row = self._unscored(seed, failure, _milliseconds_since(started))
+            artifacts = failure.reply.artifacts() if failure.reply else []
+        await self._write_down(row, artifacts)
         return row
+
+    async def _write_down(self, row: Row, artifacts: list[Artifact]) -> None:
+        """Also when the job is cancelled meanwhile: what has finished must not be lost."""
+        writing = asyncio.create_task(self._store.put(self._job.run_id, self._job.id, row, artifacts))
+        try:
+            await asyncio.shield(writing)
+        finally:
+            await asyncio.wait([writing])
 
     async def _ask_until_scored(self, seed: int) -> RolloutReply:
         retrying = AsyncRetrying(
@@ -139,20 +148,11 @@ class JobRunner:
         }
 
     def _unscored(self, seed: int, failure: RolloutFailed, latency_ms: float) -> Row:
-        return Row.infrastructure(
-            seed,
-            self._job.correlation_id(seed),
-            failure.kind,
-            str(failure),
-            agent=self._job.request.policy.get("agent"),
-            model=self._job.request.policy.get("model"),
-            latency_ms=latency_ms,
-        )
-
-
-def _artifacts_of(reply: RolloutReply) -> list[Artifact]:
-    """What the task app sent, one for each name."""
-    return list({artifact.name: artifact for artifact in reply.artifact}.values())
+        if failure.reply:
+            return failure.reply.row(seed, latency_ms)
+        known = {name: self._job.request.policy.get(name) for name in ("agent", "model")}
+        correlation_id = self._job.correlation_id(seed)
+        return Row.infrastructure(seed, correlation_id, failure.kind, str(failure), latency_ms=latency_ms, **known)
 
 
 def _milliseconds_since(started: float) -> float:

@@ -3,10 +3,11 @@
 Its `details` are ours: the whole `Row`, which a hosted eval service does not send. See docs of `row_from_result`.
 """
 
+import json
 import math
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from evals.models import Artifact, EvalRequest, Row, RowError
 
@@ -68,10 +69,21 @@ def job_arguments(request: EvalRequest) -> dict[str, Any]:
     }
 
 
-class RolloutDetails(BaseModel):
-    """What our task app tells beyond the reward; another one may tell none of it."""
+class _Answer(BaseModel):
+    """Part of a foreign answer: what it does not tell may be missing or null, what is not known here is ignored."""
 
     model_config = ConfigDict(extra="ignore")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_missing(cls, answer: Any) -> Any:
+        return (
+            {name: value for name, value in answer.items() if value is not None} if isinstance(answer, dict) else answer
+        )
+
+
+class RolloutDetails(_Answer):
+    """What our task app tells beyond the reward; another one may tell none of it."""
 
     instance: str | None = None
     seed: int | None = None
@@ -86,17 +98,13 @@ class RolloutDetails(BaseModel):
     cost_usd: float | None = None
 
 
-class RewardInfo(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-
+class RewardInfo(_Answer):
     outcome_reward: float | None = Field(default=None, strict=True, ge=0, le=1, allow_inf_nan=False)
     details: RolloutDetails = Field(default_factory=RolloutDetails)
 
 
-class RolloutReply(BaseModel):
+class RolloutReply(_Answer):
     """What is read of a task app's answer to a finished rollout."""
-
-    model_config = ConfigDict(extra="ignore")
 
     trace_correlation_id: str
     reward_info: RewardInfo
@@ -105,27 +113,31 @@ class RolloutReply(BaseModel):
     success_status: Literal["success", "infrastructure_failure", "cancelled"] = "success"
     status_detail: str | None = None
 
-    @field_validator("artifact", mode="before")
-    @classmethod
-    def _may_be_null(cls, artifacts: Any) -> Any:
-        return artifacts or []
-
     def row(self, seed: int, latency_ms: float) -> Row:
-        """The row of a scored rollout."""
-        details = self.reward_info.details
+        """The rollout's row; without a reward unless it is a success."""
+        details, scored = self.reward_info.details, self.success_status == "success"
         return Row(
             seed=seed,
             correlation_id=self.trace_correlation_id,
-            instance=details.instance,
             instance_seed=details.seed,
-            attempt=details.attempt,
-            reward=self.reward_info.outcome_reward,
-            error=details.failure,
+            reward=self.reward_info.outcome_reward if scored else None,
+            error=details.failure if scored else self.failure(),
+            infrastructure_failure=not scored,
             latency_ms=latency_ms,
-            **details.model_dump(
-                include={"tests_passed", "tests_total", "phases", "agent", "model", "tokens", "cost_usd"}
-            ),
+            **details.model_dump(exclude={"seed", "failure"}),
         )
+
+    def failure(self) -> RowError:
+        """Why there is no reward."""
+        message = self.status_detail or f"The task app ended the rollout with {self.success_status}."
+        return self.reward_info.details.failure or RowError(kind=self.success_status, message=message)
+
+    def artifacts(self) -> list[Artifact]:
+        """What the rollout left behind, its trace included; one for each name."""
+        files = {artifact.name: artifact for artifact in self.artifact}
+        if self.trace is not None:
+            files["trace.json"] = Artifact(name="trace.json", content=json.dumps(self.trace))
+        return list(files.values())
 
 
 def result_of(row: Row) -> dict[str, Any]:

@@ -29,7 +29,9 @@ class _Server(uvicorn.Server):
 async def serve_app(app: Any) -> AsyncIterator[str]:
     """The base URL under which `app` is served while the block lasts."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1)
+        config = uvicorn.Config(
+            app, lifespan="off", timeout_graceful_shutdown=1, log_config=None, log_level="warning", access_log=False
+        )
         server = _Server(config)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         try:

@@ -9,6 +9,7 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from types import MappingProxyType
 
 from pydantic import SecretStr
@@ -38,6 +39,8 @@ class EvalService:
         self._locks = RolloutLocks()
         self._jobs: dict[str, Job] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
+        self._stopped_as: dict[str, tuple[JobStatus, str]] = {}
+        """Why a job was stopped, by its id."""
         self._headers: dict[str, Mapping[str, SecretStr]] = {}
 
     def client(self) -> EvalClient:
@@ -79,16 +82,22 @@ class EvalService:
 
     async def cancel(self, job: Job, reason: str) -> None:
         """End a job and what it runs at the task app. Nothing to do where it has ended."""
-        if task := self._running.get(job.id):
-            task.cancel(reason)
-            await asyncio.wait([task])
+        await self._stop(job.id, "cancelled", reason)
 
     async def close(self) -> None:
-        """End what still runs; a later service can complete those runs."""
-        for task in self._running.values():
-            task.cancel(f"{INTERRUPTED}: the eval service was stopped.")
-        if self._running:
-            await asyncio.wait(self._running.values())
+        """End what still runs; a new job of the same run completes it."""
+        reason = f"{INTERRUPTED}: the eval service was stopped."
+        await asyncio.gather(*(self._stop(job_id, "failed", reason) for job_id in list(self._running)))
+
+    async def _stop(self, job_id: str, status: JobStatus, reason: str) -> None:
+        task = self._running.get(job_id)
+        if task is None:
+            return
+        if job_id not in self._stopped_as:
+            # only once: a second cancellation would break off what the first one does at the task app
+            self._stopped_as[job_id] = (status, reason)
+            task.cancel()
+        await asyncio.wait([task])
 
     async def _require_same_task(self, job: Job) -> None:
         """Rows are shared by the jobs of a run, so all of them must ask for the same thing."""
@@ -117,9 +126,8 @@ class EvalService:
         try:
             async with connect(url, job.request.task_app_api_key, headers, self._patience) as task_app:
                 await JobRunner(job, self.store, task_app, self._patience, self._locks).run()
-        except asyncio.CancelledError as cancelled:
-            reason = str(cancelled) or "cancelled"
-            return ("failed" if reason.startswith(INTERRUPTED) else "cancelled"), reason
+        except asyncio.CancelledError:
+            return self._stopped_as.get(job.id, ("failed", f"{INTERRUPTED}: its process was stopped."))
         except EngineBenchError as failure:
             return "failed", str(failure)
         except Exception as bug:
@@ -129,7 +137,7 @@ class EvalService:
 
     async def _finish(self, job: Job, status: JobStatus, error: str | None) -> None:
         await self.store.finish_job(job.id, status, error)
-        job.status, job.error = status, error
+        job.status, job.error, job.finished_at = status, error, datetime.now(UTC)
 
 
 @asynccontextmanager

@@ -24,6 +24,17 @@ SCHEMA_VERSION = 1
 LOCK_TIMEOUT = 30.0
 """Seconds to wait for another process that writes to the same SQLite file."""
 
+
+class _UtcTime(sa.TypeDecorator[datetime]):
+    """A moment in UTC; SQLite has no time zones and would give it back without one."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
+
+
 _metadata = sa.MetaData()
 _version = sa.Table("store_version", _metadata, sa.Column("version", sa.Integer, primary_key=True))
 _jobs = sa.Table(
@@ -34,8 +45,8 @@ _jobs = sa.Table(
     sa.Column("request", sa.JSON, nullable=False),
     sa.Column("status", sa.String(16), nullable=False),
     sa.Column("error", sa.Text),
-    sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-    sa.Column("finished_at", sa.DateTime(timezone=True)),
+    sa.Column("created_at", _UtcTime, nullable=False),
+    sa.Column("finished_at", _UtcTime),
 )
 _rollouts = sa.Table(
     "rollouts",
@@ -47,7 +58,7 @@ _rollouts = sa.Table(
     sa.Column("scored", sa.Boolean, nullable=False),
     sa.Column("row", sa.JSON, nullable=False),
     sa.Column("artifacts", sa.LargeBinary, nullable=False),
-    sa.Column("finished_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("finished_at", _UtcTime, nullable=False),
 )
 _indexes = (sa.Index("jobs_by_run", _jobs.c.run_id), sa.Index("rollouts_by_run", _rollouts.c.run_id))
 
@@ -187,11 +198,11 @@ def _engine(url: str) -> AsyncEngine:
         if parsed.get_backend_name() == "sqlite":
             return _sqlite_engine(parsed)
         return create_async_engine(parsed, pool_pre_ping=True)
-    except ArgumentError:
-        # the error would quote the URL, which may hold a password
-        raise ConfigurationError(f"The URL of the results store can't be read. {remedy}") from None
     except (NoSuchModuleError, InvalidRequestError, ModuleNotFoundError) as error:
         raise ConfigurationError(f"No asynchronous driver for this results store: {error}. {remedy}") from None
+    except ArgumentError:
+        # it would quote the URL, which may hold a password
+        raise ConfigurationError(f"The URL of the results store can't be read. {remedy}") from None
 
 
 def _sqlite_engine(url: sa.URL) -> AsyncEngine:

@@ -12,8 +12,10 @@ import re
 import signal
 import sys
 import threading
+import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import httpx
 from pydantic import SecretStr
@@ -42,6 +44,7 @@ class SynthJob:
         if not api_key.get_secret_value() or not request.task_app_api_key.get_secret_value():
             # EvalJobConfig would mint a task app key, write it to the home folder and upload it
             raise ConfigurationError("An eval job needs the eval service's key and the task app's key; one is empty.")
+        _require_direct_way(url)
         eval_job, eval_job_config = _import_eval_job()
         config = eval_job_config(backend_url=url, api_key=api_key.get_secret_value(), **job_arguments(request))
         self._job = eval_job(config, job_id=job_id)
@@ -101,6 +104,20 @@ def service_error(url: str, what: str, status: int | None, message: str) -> Engi
             f"{said} There is no eval service at this address: correct or unset SYNTH_BACKEND_URL."
         )
     return ConfigurationError(f"{said} Correct the run's parameters.")
+
+
+def _require_direct_way(url: str) -> None:
+    """EvalJob obeys the environment's proxy settings, and would hand both keys to a proxy that can't pass them on."""
+    address = urlsplit(url)
+    proxies = urllib.request.getproxies()
+    proxied = (address.scheme in proxies or "all" in proxies) and not urllib.request.proxy_bypass(
+        address.hostname or ""
+    )
+    if address.hostname in ("127.0.0.1", "localhost", "::1") and proxied:
+        raise ConfigurationError(
+            f"The proxy settings of the environment apply to {url}, which only this machine reaches. "
+            "Exclude it: export NO_PROXY=127.0.0.1,localhost"
+        )
 
 
 _importing = threading.Lock()

@@ -25,7 +25,7 @@ from tenacity import (
 
 from core.errors import ConfigurationError, InfrastructureError
 from evals.protocol import RolloutReply
-from evals.secrecy import quoted
+from evals.secrecy import quoted, redacted
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +39,11 @@ RETRIED_STATUS = frozenset({408, 425, 429})
 class RolloutFailed(InfrastructureError):
     """This rollout could not be scored now; asking again may help."""
 
-    def __init__(self, kind: str, message: str) -> None:
+    def __init__(self, kind: str, message: str, reply: RolloutReply | None = None) -> None:
         super().__init__(message)
         self.kind = kind
+        self.reply = reply
+        """What the task app told of a rollout that it could not score itself."""
 
 
 class TaskAppRefused(ConfigurationError):
@@ -154,16 +156,13 @@ class TaskAppClient:
                 if size > LARGEST_REPLY:
                     raise RolloutFailed("protocol", f"The task app's answer is larger than {LARGEST_REPLY} bytes.")
                 chunks.append(chunk)
-            # decoded already, so it must not be decoded again
-            headers = {name: value for name, value in reply.headers.items() if name != "content-encoding"}
-            return httpx.Response(reply.status_code, headers=headers, content=b"".join(chunks))
+            text = redacted(b"".join(chunks).decode(errors="replace"), self._secrets)
+            return httpx.Response(reply.status_code, headers={"Location": reply.headers.get("Location", "")}, text=text)
 
     def _require(self, reply: httpx.Response, call: str) -> None:
         if reply.status_code not in (200, 202):
-            said = quoted(reply.text, self._secrets)
-            raise RolloutFailed(
-                f"http_{reply.status_code}", f"The task app answered {call} with {reply.status_code}: {said}"
-            )
+            message = f"The task app answered {call} with {reply.status_code}: {_detail(reply)}"
+            raise RolloutFailed(f"http_{reply.status_code}", message)
 
     def _scored(self, reply: httpx.Response, correlation_id: str) -> RolloutReply:
         if reply.status_code != 200:
@@ -175,19 +174,14 @@ class TaskAppClient:
             where = ".".join(str(part) for part in first["loc"]) or "body"
             raise RolloutFailed("protocol", f"The task app's answer is invalid: {where}: {first['msg']}.") from None
         if rollout.trace_correlation_id != correlation_id:
-            got = quoted(repr(rollout.trace_correlation_id), self._secrets)
+            got = quoted(rollout.trace_correlation_id)
             raise RolloutFailed("protocol", f"The task app answered for rollout {got}, not for {correlation_id}.")
         if rollout.success_status != "success":
-            raise self._failure(rollout)
+            failure = rollout.failure()
+            raise RolloutFailed(failure.kind, failure.message, rollout)
         if rollout.reward_info.outcome_reward is None:
             raise RolloutFailed("protocol", "The task app's answer is invalid: it says success but has no reward.")
         return rollout
-
-    def _failure(self, rollout: RolloutReply) -> RolloutFailed:
-        if failure := rollout.reward_info.details.failure:
-            return RolloutFailed(failure.kind, quoted(failure.message, self._secrets))
-        said = quoted(rollout.status_detail or "no detail was given", self._secrets)
-        return RolloutFailed(rollout.success_status, f"The task app could not score the rollout: {said}")
 
     def _refusal(self, reply: httpx.Response) -> str:
         remedy = {
@@ -195,8 +189,16 @@ class TaskAppClient:
             403: "Its API key and the one sent differ: start the task app anew.",
             404: "Check that the URL is a task app's and that it knows this benchmark.",
         }.get(reply.status_code, "Correct the run's parameters.")
-        said = quoted(reply.text, self._secrets)
+        said = _detail(reply)
         return f"The task app {self._http.base_url} refused the rollout with {reply.status_code}: {said} {remedy}"
+
+
+def _detail(reply: httpx.Response) -> str:
+    """The task app's own words: its errors are `{"detail": "..."}`."""
+    try:
+        return quoted(str(reply.json()["detail"]))
+    except (ValueError, TypeError, KeyError):
+        return quoted(reply.text) or "(no message)"
 
 
 @asynccontextmanager
