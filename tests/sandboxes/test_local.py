@@ -240,7 +240,9 @@ async def test_an_upload_makes_whole_what_the_task_app_took_away(backend, spec, 
     sandbox = await started(backend, spec, bundle)
     await backend.health(sandbox, NONCE, READY)
     (directory / "app" / "task_app" / "version.txt").unlink()
-    psutil.Process((await facts(backend, sandbox))["pid"]).kill()
+    task_app = psutil.Process((await facts(backend, sandbox))["pid"])
+    task_app.kill()
+    psutil.wait_procs([task_app])
     sandbox = await started(backend, spec, bundle)
     await backend.health(sandbox, NONCE, READY)
     assert (await facts(backend, sandbox))["version"] == "1"
