@@ -16,6 +16,7 @@ class FailureKind(StrEnum):
     TESTS_FAILED = "tests-failed"
     TEST_TIMEOUT = "test-timeout"
     TEST_PROCESS_DIED = "test-process-died"
+    OUTPUT_FLOOD = "output-flood"
     FORGED_RESULTS = "forged-results"
     WRONG_ANSWER = "wrong-answer"
     AGENT_TIMEOUT = "agent-timeout"
@@ -45,4 +46,5 @@ class Grade:
 
 def reward(passed: int, total: int) -> float:
     """EngineBench's score of code that compiles: 0.3 + 0.7 * passed / total, for a total of at least 1."""
-    return COMPILES + (1 - COMPILES) * passed / total
+    # in this order all passed is exactly 1.0
+    return COMPILES + (1 - COMPILES) * (passed / total)

@@ -1,0 +1,245 @@
+"""How an untrusted process (an agent, a compile, a test binary) is confined.
+
+Three levels, by what the machine allows; `Isolation.detect` tries each:
+
+- `namespace`: a process tree of its own (gone with its first process), no network unless asked for, and a root that
+  holds the system's directories read only, the jail's workspace at /workspace, its other binds, and nothing else. As
+  root the process runs as an unprivileged user; else in a user namespace without any capability.
+- `user`: root without namespaces (an unprivileged container). The process runs as an unprivileged user and sees real
+  paths.
+- `process`: neither. Only limits, an environment of its own, and the end of all its processes.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+
+from task_app import processes
+from task_app.errors import InfrastructureFailure
+from task_app.jail_root import SYSTEM_DIRECTORIES, Bind, lay_out
+from task_app.processes import Completed, OnOutput
+
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+WORKSPACE = Path("/workspace")
+"""Where a jail with a root of its own has its workspace."""
+HOME = Path("/home/agent")
+
+_LAUNCHER = Path(__file__).with_name("jail.sh")
+_MIB = 1 << 20
+
+
+class Level(StrEnum):
+    NAMESPACE = "namespace"
+    USER = "user"
+    PROCESS = "process"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Per process, except `processes` and `scratch`. Sizes in bytes; None: no limit."""
+
+    memory: int | None = None
+    """Address space."""
+    file_size: int = 1024 * _MIB
+    processes: int = 512
+    """Of the jail's user, threads included."""
+    scratch: int = 512 * _MIB
+    """What may be written to /tmp, and to /dev/shm, where the jail has a root of its own."""
+
+
+@dataclass(frozen=True)
+class Jail:
+    """What a process may see and use."""
+
+    workspace: Path
+    """The working directory."""
+    writable: bool = True
+    """Whether the workspace may be written."""
+    uid: int = 65_534
+    """User and group that it runs as where we are root. Jails that run at once must differ: limits are per user, and
+    at level `user` all processes of the user are killed at the end. The workspace must be its own: `hand_over`."""
+    home: Path | None = None
+    """A writable directory to be HOME; None: a fresh one, gone afterwards."""
+    binds: tuple[Bind, ...] = ()
+    network: bool = False
+    limits: Limits = field(default_factory=Limits)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Added to PATH, HOME, TMPDIR and LANG; nothing else is inherited."""
+
+
+@dataclass(frozen=True)
+class Isolation:
+    """The confinement that this machine allows."""
+
+    level: Level
+    hidden: tuple[Path, ...] = ()
+    """Directories that no jail may see, even inside the system's directories."""
+
+    @classmethod
+    async def detect(cls, workspaces: Path, hidden: Sequence[Path] = ()) -> "Isolation":
+        """The strongest level at which a process really runs and reaches a directory in `workspaces` (must exist)."""
+        for level in Level:
+            isolation = cls(level, tuple(path.resolve() for path in hidden))
+            with tempfile.TemporaryDirectory(dir=workspaces, prefix="probe-") as probe:
+                isolation.hand_over(Path(probe), Jail.uid)
+                if await isolation._works(Path(probe)):
+                    return isolation
+        raise InfrastructureFailure(f"No process can be run in {workspaces}. Is the directory on a usable disk?")
+
+    @property
+    def has_own_root(self) -> bool:
+        """Whether the jail's paths differ from the host's."""
+        return self.level is Level.NAMESPACE
+
+    def inside(self, jail: Jail, path: Path) -> Path:
+        """What a path of the host is called in the jail.
+
+        Raises:
+            ValueError: the jail can't see it.
+        """
+        if not self.has_own_root:
+            return path
+        for bind in _binds(jail):
+            if path.is_relative_to(bind.source):
+                return bind.inside / path.relative_to(bind.source)
+        if any(path.is_relative_to(directory) for directory in SYSTEM_DIRECTORIES):
+            return path
+        raise ValueError(f"{path} is not in the jail of {jail.workspace}")
+
+    def hand_over(self, tree: Path, uid: int) -> None:
+        """Make a directory and all in it belong to a jail's user, where jails have one."""
+        if os.geteuid() != 0 or self.level is Level.PROCESS:
+            return
+        os.chown(tree, uid, uid, follow_symlinks=False)
+        for folder, directories, files in os.walk(tree):
+            for name in (*directories, *files):
+                os.chown(os.path.join(folder, name), uid, uid, follow_symlinks=False)
+
+    async def run(
+        self,
+        jail: Jail,
+        argv: Sequence[str],
+        *,
+        timeout: float,
+        stdin: bytes | None = None,
+        output_limit: int = _MIB,
+        on_output: OnOutput | None = None,
+        grace: float = 5.0,
+    ) -> Completed:
+        """Run a program (a path or name inside the jail) to its end; arguments as of `processes.run`.
+
+        Raises:
+            InfrastructureFailure: the jail can't be set up, or the program is not there.
+        """
+        with _launch_directory() as launch:
+            completed = await processes.run(
+                self._command(jail, argv, launch),
+                cwd=jail.workspace,
+                env=self._environment(jail, launch),
+                timeout=timeout,
+                stdin=stdin,
+                output_limit=output_limit,
+                on_output=on_output,
+                grace=grace,
+                uid=jail.uid if self.level is Level.USER else None,
+            )
+            if self.has_own_root:
+                _check_started(launch, completed, argv)
+        return _with_signal(completed)
+
+    def _command(self, jail: Jail, argv: Sequence[str], launch: Path) -> list[str]:
+        limits = _limit_words(jail.limits)
+        if self.level is Level.PROCESS:
+            return [*limits, *argv]
+        if self.level is Level.USER:
+            self.hand_over(launch, jail.uid)
+            return [*limits, *_drop_words(jail.uid), *argv]
+        self._lay_out(jail, launch)
+        as_root = os.geteuid() == 0
+        return [
+            _required("unshare"),
+            *(() if as_root else ("--user", "--map-root-user")),
+            *("--mount", "--pid", "--ipc", "--uts", "--fork", "--kill-child=KILL"),
+            *(() if jail.network else ("--net",)),
+            *("/bin/sh", str(_LAUNCHER), str(launch), str(WORKSPACE)),
+            *limits,
+            *_drop_words(jail.uid if as_root else None),
+            *("--", *argv),
+        ]
+
+    def _lay_out(self, jail: Jail, launch: Path) -> None:
+        binds = list(_binds(jail))
+        resolver = Path("/etc/resolv.conf").resolve()
+        if jail.network and resolver.exists() and not resolver.is_relative_to("/etc"):
+            binds.append(Bind(resolver))
+        lay_out(launch, binds, self.hidden, jail.limits.scratch)
+
+    def _environment(self, jail: Jail, launch: Path) -> dict[str, str]:
+        scratch = Path("/tmp") if self.has_own_root else launch  # noqa: S108 - the jail's own
+        home = scratch if jail.home is None else self.inside(jail, jail.home)
+        base = {"PATH": SYSTEM_PATH, "HOME": str(home), "TMPDIR": str(scratch), "LANG": "C.UTF-8"}
+        return {**base, **jail.environment}
+
+    async def _works(self, probe: Path) -> bool:
+        try:
+            jail = Jail(probe)
+            completed = await self.run(jail, ["touch", str(self.inside(jail, probe) / "reached")], timeout=20)
+        except InfrastructureFailure:
+            return False
+        return completed.exit_code == 0
+
+
+def _binds(jail: Jail) -> tuple[Bind, ...]:
+    """All binds, in the order in which they are mounted: a later one may lie inside an earlier one's target."""
+    home = () if jail.home is None else (Bind(jail.home, HOME, writable=True),)
+    return (*jail.binds, *home, Bind(jail.workspace, WORKSPACE, writable=jail.writable))
+
+
+@contextmanager
+def _launch_directory() -> Iterator[Path]:
+    """An empty directory: where a jail's root is laid out, or HOME and TMPDIR of a process without one."""
+    with tempfile.TemporaryDirectory(prefix="engine-bench-jail-", ignore_cleanup_errors=True) as directory:
+        yield Path(directory)
+
+
+def _check_started(launch: Path, completed: Completed, argv: Sequence[str]) -> None:
+    status = launch / "status"
+    reached = status.read_text().strip() if status.exists() else ""
+    if reached == "missing":
+        raise InfrastructureFailure(f"The program '{argv[0]}' is not there, or not executable, in the jail.")
+    if reached != "ready" and not completed.timed_out:
+        raise InfrastructureFailure(f"The jail for '{argv[0]}' could not be set up: {completed.stderr.strip()}")
+
+
+def _with_signal(completed: Completed) -> Completed:
+    """The jail's init reports a command that was killed in the way of a shell: 128 + signal."""
+    if completed.exit_code is None or not 128 < completed.exit_code <= 128 + 64:
+        return completed
+    return replace(completed, exit_code=None, signal=completed.exit_code - 128)
+
+
+def _drop_words(uid: int | None) -> list[str]:
+    """For good: an unprivileged user where we are root, no capability and no way to any, set-uid programs included."""
+    user = () if uid is None else ("--reuid", str(uid), "--regid", str(uid), "--clear-groups")
+    return [_required("setpriv"), *user, "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all"]
+
+
+def _limit_words(limits: Limits) -> list[str]:
+    prlimit = shutil.which("prlimit", path=SYSTEM_PATH)
+    if prlimit is None:  # not Linux
+        memory = "" if limits.memory is None else f"ulimit -v {limits.memory // 1024} 2>/dev/null;"
+        return ["/bin/sh", "-c", f'ulimit -c 0; {memory} ulimit -f {limits.file_size // 512}; exec "$@"', "limits"]
+    memory_words = () if limits.memory is None else (f"--as={limits.memory}",)
+    return [prlimit, "--core=0", f"--fsize={limits.file_size}", f"--nproc={limits.processes}", *memory_words]
+
+
+def _required(program: str) -> str:
+    found = shutil.which(program, path=SYSTEM_PATH)
+    if found is None:
+        raise InfrastructureFailure(f"'{program}' (util-linux) is not installed.")
+    return found
