@@ -1,20 +1,24 @@
 """`engine-bench doctor`: what each backend and agent needs, whether it is there, and how to get it."""
 
+import asyncio
 import json
 import platform
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import httpx
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from core.settings import Settings
 from flows.server import LocalServer
+from task_app.isolation import Isolation, Level
 
 INSTALL_RUST = "Install Rust from https://rustup.rs; `--benchmark hello-world` needs none"
 
@@ -40,7 +44,8 @@ def report(settings: Settings, as_json: bool) -> int:
 
 def _python(_: Settings) -> Check:
     ok = sys.version_info >= (3, 11)
-    return Check("Python", "everything", "ok" if ok else "missing", platform.python_version(), "Install Python 3.11+")
+    fix = "" if ok else "Install Python 3.11 or newer"
+    return Check("Python", "everything", "ok" if ok else "missing", platform.python_version(), fix)
 
 
 def _cargo(_: Settings) -> Check:
@@ -55,11 +60,10 @@ def _cargo(_: Settings) -> Check:
 
 
 def _isolation(_: Settings) -> Check:
-    from task_app.isolation import Isolation  # noqa: PLC0415 - probing it takes a while
-
-    level = Isolation.detect().level
-    ok = level == "namespace"
-    fix = "" if ok else "Install util-linux and allow user namespaces; without, agents are confined by processes alone"
+    with tempfile.TemporaryDirectory() as folder:
+        level = asyncio.run(Isolation.detect(Path(folder))).level
+    ok = level is Level.NAMESPACE
+    fix = "" if ok else "Install util-linux and allow user namespaces: agents are confined better then"
     return Check("agent isolation", "scores an agent can't cheat", "ok" if ok else "optional", level, fix)
 
 
@@ -124,9 +128,9 @@ _STYLE = {"ok": "green", "missing": "red", "optional": "dim"}
 
 
 def _table(checks: list[Check]) -> Table:
-    table = Table("check", "needed for", "status", "found", "how to fix")
+    table = Table(Column("check", no_wrap=True), "status", Column("found", overflow="fold"), "needed for", "how to fix")
     for check in checks:
         table.add_row(
-            check.name, check.needed_for, f"[{_STYLE[check.status]}]{check.status}[/]", check.found, check.fix
+            check.name, f"[{_STYLE[check.status]}]{check.status}[/]", check.found, check.needed_for, check.fix
         )
     return table

@@ -19,6 +19,7 @@ from flows.parameters import Parameters, form
 from flows.plan import Lane, Plan, make_plan, pack
 from flows.report import Report
 from flows.result import ResultDocument
+from flows.termination import cancelled_by_sigterm, to_its_end
 from sandboxes import open_backend
 from sandboxes.base import Backend, Sandbox
 from sandboxes.bundle import Bundle
@@ -65,7 +66,7 @@ async def engine_bench(parameters: Parameters) -> ResultDocument:
     """Score a coding agent on EngineBench: each lane makes a sandbox, evaluates its share, and cleans up."""
     settings = Settings()
     plan = make_plan(parameters, str(flow_run.get_id()), settings)
-    async with open_store(settings.resolved_store_url) as store:
+    async with cancelled_by_sigterm(), open_store(settings.resolved_store_url) as store:
         report = await Report.begin(plan, settings, store)
         lane_errors: list[BaseException | None] | None = None
         try:
@@ -75,7 +76,7 @@ async def engine_bench(parameters: Parameters) -> ResultDocument:
             raise
         finally:
             # also when cancelled: what was scored until then is in the document
-            result = await report.conclude(lane_errors)
+            result = await to_its_end(report.conclude(lane_errors))
     if result.status != "completed":
         raise RunIncomplete(result)
     return result
@@ -100,29 +101,13 @@ async def run_lane(lane: Lane, job: Job) -> None:
         sandbox = await steps.health(lane, job.backend, sandbox, job.keys(lane))
         sandbox = await steps.evaluate(lane, job.backend, sandbox, job.evaluation)
     finally:
-        await finish(lane, job, sandbox)
+        await to_its_end(clean_up(lane, job, sandbox))
 
 
-async def finish(lane: Lane, job: Job, sandbox: Sandbox | None) -> None:
-    """Run the last step, cleanup, to its end, however often the run is cancelled meanwhile.
-
-    Its failure is reported, and does not hide what happened before it.
-    """
-    cleaning = asyncio.ensure_future(_cleanup(lane, job, sandbox))
-    cancellation: asyncio.CancelledError | None = None
-    while not cleaning.done():
-        try:
-            await asyncio.shield(cleaning)
-        except asyncio.CancelledError as error:
-            cancellation = error
-    state = cleaning.result()
+async def clean_up(lane: Lane, job: Job, sandbox: Sandbox | None) -> None:
+    """The last step. Its failure is reported, and does not hide what happened before it."""
+    # Prefect's overload for `return_state` forgets that an async task has to be awaited
+    cleanup: Awaitable[State[None]] = steps.cleanup(lane, job.backend, sandbox, return_state=True)  # type: ignore[assignment]
+    state = await cleanup
     if not state.is_completed():
         job.report.warn(f"Sandbox {lane.spec.name} of lane {lane.number} may be left behind: {state.message}")
-    if cancellation:
-        raise cancellation
-
-
-async def _cleanup(lane: Lane, job: Job, sandbox: Sandbox | None) -> State[None]:
-    # Prefect's overload for `return_state` forgets that an async task has to be awaited
-    state: Awaitable[State[None]] = steps.cleanup(lane, job.backend, sandbox, return_state=True)  # type: ignore[assignment]
-    return await state

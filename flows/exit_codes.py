@@ -10,3 +10,5 @@ BELOW_MINIMUM = 3
 """Every rollout was scored, but the mean is below `--min-reward`."""
 INTERRUPTED = 130
 """Ctrl-C."""
+TERMINATED = 143
+"""SIGTERM."""

@@ -1,7 +1,9 @@
 """Runs the flow in this process for the command line: finds the Prefect server, shows progress, sets the exit code."""
 
 import asyncio
+import signal
 import sys
+from types import FrameType
 
 from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, get_current_settings, temporary_settings
 from rich.console import Console
@@ -9,10 +11,18 @@ from rich.console import Console
 from core.settings import Settings
 from flows import console
 from flows.engine_bench import RunIncomplete, engine_bench
-from flows.exit_codes import BELOW_MINIMUM, FAILED, OK
+from flows.exit_codes import BELOW_MINIMUM, FAILED, INTERRUPTED, OK, TERMINATED
 from flows.parameters import Parameters
 from flows.result import ResultDocument
 from flows.server import LocalServer, check_api
+
+
+class Terminated(BaseException):
+    """SIGTERM has arrived, as KeyboardInterrupt says it of SIGINT."""
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> None:
+    raise Terminated
 
 
 def run(parameters: Parameters, *, min_reward: float | None, as_json: bool) -> int:
@@ -22,8 +32,13 @@ def run(parameters: Parameters, *, min_reward: float | None, as_json: bool) -> i
         EngineBenchError: the run could not begin.
     """
     stderr = Console(stderr=True)
-    with temporary_settings(_server_settings(stderr)), console.live(stderr):
-        result, code = asyncio.run(_score(parameters))
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        with temporary_settings(_server_settings(stderr)), console.live(stderr):
+            result, code = asyncio.run(_score(parameters))
+    except (KeyboardInterrupt, Terminated) as ending:
+        stderr.print("[yellow]Stopped.[/] The sandboxes were cleaned up, and what was scored is kept.")
+        return TERMINATED if isinstance(ending, Terminated) else INTERRUPTED
     if as_json:
         sys.stdout.write(result.model_dump_json(indent=2) + "\n")
     else:

@@ -19,7 +19,7 @@ def plan_of(settings: Settings = Settings(), **parameters: object):  # type: ign
 def test_all_instances_of_the_sample_are_planned_once() -> None:
     plan = plan_of(benchmark="sample")
     assert [plan.locate(seed)[0] for lane in plan.lanes for seed in lane.seeds] == list(plan.instances)
-    assert plan.tools == ("cargo",)
+    assert "cargo" in plan.tools
 
 
 def test_hello_world_needs_no_tools() -> None:
@@ -46,7 +46,9 @@ def test_a_split_counts_its_own_seeds() -> None:
 
 def test_globs_choose_instances() -> None:
     wanted = plan_of().instances[3]
-    assert [plan_of(instances=[wanted]).locate(seed)[0] for seed in plan_of(instances=[wanted]).lanes[0].seeds] == [wanted]
+    assert [plan_of(instances=[wanted]).locate(seed)[0] for seed in plan_of(instances=[wanted]).lanes[0].seeds] == [
+        wanted
+    ]
 
 
 @pytest.mark.parametrize("parameters", [{"instances": ["zz-*"]}, {"split": "nowhere"}])
