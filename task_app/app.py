@@ -2,12 +2,13 @@
 
 import contextlib
 import hmac
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Query, Request, Response
 from fastapi.responses import JSONResponse
 
+from task_app.agents import AGENTS, Agent
 from task_app.contracts import Health, PendingRollout, RolloutResponse
 from task_app.errors import InfrastructureFailure, InvalidRequest
 from task_app.requests import asks_for_async, handle_errors, rollout_request
@@ -21,13 +22,13 @@ LONGEST_WAIT = 30.0
 MOST_SEEDS = 1000
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """The application for one benchmark; it gets ready once it is being served.
+def create_app(settings: Settings, agents: Mapping[str, Agent] = AGENTS) -> FastAPI:
+    """The application for one benchmark and these agents by name; it gets ready once it is being served.
 
     Raises:
         BenchmarkError: the benchmark can't be read.
     """
-    service = Service(settings)
+    service = Service(settings, agents)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -17,6 +17,9 @@ from task_app.rollouts import ConflictingRequest, UnknownRollout
 BODY_LIMIT = 1024 * 1024
 """Bytes of a request's body."""
 
+DRAIN_LIMIT = 16 * BODY_LIMIT
+"""Bytes read of a body that is too large: who is cut off while sending does not get to see the refusal."""
+
 
 async def rollout_request(request: Request) -> RolloutRequest:
     """The body of a request for a rollout, read no further than is allowed.
@@ -24,17 +27,24 @@ async def rollout_request(request: Request) -> RolloutRequest:
     Raises:
         HTTPException: it is too large (413) or says something that no rollout can be made of (422).
     """
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > BODY_LIMIT:
-            raise HTTPException(
-                413, f"The body is larger than {BODY_LIMIT // 1024} KB.", headers={"Connection": "close"}
-            )
+    body = await _body(request)
     try:
-        return RolloutRequest.model_validate_json(bytes(body))
+        return RolloutRequest.model_validate_json(body)
     except ValidationError as error:
         raise HTTPException(422, _sentence(error.errors(include_url=False, include_context=False))) from None
+
+
+async def _body(request: Request) -> bytes:
+    body, size = bytearray(), 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size <= BODY_LIMIT:
+            body += chunk
+        if size > DRAIN_LIMIT:
+            break
+    if size > BODY_LIMIT:
+        raise HTTPException(413, f"The body is larger than {BODY_LIMIT // 1024} KB.", headers={"Connection": "close"})
+    return bytes(body)
 
 
 def asks_for_async(request: Request) -> bool:

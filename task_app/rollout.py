@@ -126,7 +126,6 @@ class Performer:
 
     @contextlib.contextmanager
     def _private_folder(self) -> Iterator[Path]:
-        self._folder.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix="rollout-", dir=self._folder))
         try:
             yield folder

@@ -3,10 +3,13 @@
 import asyncio
 import platform
 import shutil
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from task_app.agents import AGENTS
+from task_app.agents import Agent
 from task_app.benchmarks import Instance, open_benchmark
+from task_app.isolation import Isolation
 from task_app.rollout import Performer
 from task_app.rollouts import Rollouts
 from task_app.settings import Settings
@@ -17,12 +20,15 @@ from task_app.warmup import Warmup
 class Service:
     """Raises BenchmarkError if the benchmark can't be read. Nothing runs before `start` or after `stop`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, agents: Mapping[str, Agent]) -> None:
         self.settings = settings
+        self.agents = agents
         self.benchmark = open_benchmark(settings.benchmark, settings.benchmark_name)
-        self.warmup = Warmup(lambda: self.benchmark.warm(settings.work, settings.slots))
+        self.warmup = Warmup(self._warm)
+        self.isolation: Isolation | None = None
+        """How well processes can be confined here; None until that was tried."""
         self._rollouts_folder = settings.work / "rollouts"
-        performer = Performer(self.benchmark, AGENTS, self._rollouts_folder, settings.agent_environment)
+        performer = Performer(self.benchmark, agents, self._rollouts_folder, settings.agent_environment)
         self.rollouts = Rollouts(performer, settings.slots, self.warmup.ready)
 
     async def start(self) -> None:
@@ -30,7 +36,7 @@ class Service:
         if self.settings.seal:
             self.benchmark.seal()
         # What a killed predecessor left: nobody else works in this folder.
-        await asyncio.to_thread(shutil.rmtree, self._rollouts_folder, ignore_errors=True)
+        await asyncio.to_thread(_empty, self._rollouts_folder)
         self.warmup.start()
 
     async def stop(self) -> None:
@@ -38,6 +44,10 @@ class Service:
         await self.rollouts.close()
         await self.warmup.stop()
         await self.benchmark.close()
+
+    async def _warm(self) -> None:
+        self.isolation = await Isolation.detect(self._rollouts_folder)
+        await self.benchmark.warm(self.settings.work, self.settings.slots, self.isolation)
 
     async def info(self) -> dict[str, Any]:
         """What this task app holds and works with."""
@@ -48,8 +58,9 @@ class Service:
                 "instances": len(self.benchmark.instances()),
                 "splits": {split: len(self.benchmark.instances(split)) for split in self.benchmark.splits},
             },
-            "agents": {agent.name: agent.description for agent in AGENTS.values()},
+            "agents": {agent.name: agent.description for agent in self.agents.values()},
             "slots": self.settings.slots,
+            "isolation": self.isolation.level if self.isolation else None,
             "versions": {"task_app": VERSION, "python": platform.python_version(), "rustc": await rustc_version()},
         }
 
@@ -68,3 +79,8 @@ class Service:
         instances = self.benchmark.instances(split)
         instance: Instance = instances[seed % len(instances)]
         return {"benchmark": self.benchmark.name, "seed": seed % len(instances), **instance.model_dump(mode="json")}
+
+
+def _empty(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)

@@ -89,14 +89,17 @@ def _take_private_file(path: Path) -> str:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise SettingsError(f"The environment file {path} can't be read: {error.strerror}.") from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or stat.S_IMODE(status.st_mode) != 0o600:
             raise SettingsError(
                 f"The environment file {path} holds keys, so it must be a regular file of mode 0600, "
                 f"but its mode is {stat.filemode(status.st_mode)}. Write it anew with mode 0600."
             )
-        content = file.read()
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            content = file.read()
+    finally:
+        os.close(descriptor)
     path.unlink()
     try:
         return content.decode()

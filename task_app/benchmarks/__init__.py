@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import BaseModel, ValidationError
 
 from task_app.benchmarks.base import Benchmark, BenchmarkError, Instance, Task
+from task_app.benchmarks.classic import Classic
 from task_app.benchmarks.hello_world import HelloWorld
 
 __all__ = ["Benchmark", "BenchmarkError", "Instance", "Task", "open_benchmark"]
@@ -13,6 +14,7 @@ __all__ = ["Benchmark", "BenchmarkError", "Instance", "Task", "open_benchmark"]
 MANIFEST = "benchmark.json"
 
 KINDS: Mapping[str, Callable[[Path, str, str], Benchmark]] = {
+    "classic": Classic,
     "hello-world": HelloWorld,
 }
 """Each makes a benchmark of a folder, a name and a description. A new kind is one file here and one line above."""

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from task_app.errors import InvalidRequest, TaskAppError
 from task_app.grade import Grade
+from task_app.isolation import Isolation
 
 EASY, HARD = "easy", "hard"
 
@@ -75,7 +76,7 @@ class Benchmark(Protocol):
         """Remove reference solutions and hidden tests from the disk: from now on they are in memory alone."""
         ...
 
-    async def warm(self, work: Path, slots: int) -> None:
+    async def warm(self, work: Path, slots: int, isolation: Isolation) -> None:
         """Make ready to grade `slots` submissions at a time in the folder `work`; needed before `grade`.
 
         Raises:

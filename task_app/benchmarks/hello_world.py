@@ -5,6 +5,7 @@ from pathlib import Path, PurePosixPath
 
 from task_app.benchmarks.base import BenchmarkError, Instance, InstanceSet, Task
 from task_app.grade import Failure, FailureKind, Grade
+from task_app.isolation import Isolation
 from task_app.prompts import render
 
 GREETING = "Hello, world!"
@@ -56,7 +57,7 @@ class HelloWorld:
     def seal(self) -> None:
         """Nothing is secret: the task itself says what to write."""
 
-    async def warm(self, work: Path, slots: int) -> None:
+    async def warm(self, work: Path, slots: int, isolation: Isolation) -> None:
         """Nothing to warm."""
 
     async def grade(self, instance: Instance, source: str) -> Grade:
