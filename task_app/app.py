@@ -79,7 +79,7 @@ async def health(service: TheService) -> Health:
 @routes.get("/info")
 async def info(service: TheService) -> dict[str, Any]:
     """What this task app holds and works with."""
-    return await service.info()
+    return service.info()
 
 
 @routes.get("/task_info")

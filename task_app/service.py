@@ -27,6 +27,7 @@ class Service:
         self.warmup = Warmup(self._warm)
         self.isolation: Isolation | None = None
         """How well processes can be confined here; None until that was tried."""
+        self._rustc: str | None = None
         self._rollouts_folder = settings.work / "rollouts"
         performer = Performer(self.benchmark, agents, self._rollouts_folder, settings.agent_environment)
         self.rollouts = Rollouts(performer, settings.slots, self.warmup.ready)
@@ -46,11 +47,12 @@ class Service:
         await self.benchmark.close()
 
     async def _warm(self) -> None:
-        self.isolation = await Isolation.detect(self._rollouts_folder)
+        self._rustc = await rustc_version()
+        self.isolation = await Isolation.detect(self._rollouts_folder, hidden=[self.settings.benchmark])
         await self.benchmark.warm(self.settings.work, self.settings.slots, self.isolation)
 
-    async def info(self) -> dict[str, Any]:
-        """What this task app holds and works with."""
+    def info(self) -> dict[str, Any]:
+        """What this task app holds and works with; what that takes to find out is None until it is ready."""
         return {
             "benchmark": {
                 "name": self.benchmark.name,
@@ -61,7 +63,7 @@ class Service:
             "agents": {agent.name: agent.description for agent in self.agents.values()},
             "slots": self.settings.slots,
             "isolation": self.isolation.level if self.isolation else None,
-            "versions": {"task_app": VERSION, "python": platform.python_version(), "rustc": await rustc_version()},
+            "versions": {"task_app": VERSION, "python": platform.python_version(), "rustc": self._rustc},
         }
 
     def describe_split(self, split: str | None) -> dict[str, Any]:

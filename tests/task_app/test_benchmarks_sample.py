@@ -3,15 +3,20 @@
 For each instance the reference scores 1, the stub at most 0.3, and a wrong implementation something in between.
 """
 
+import asyncio
+import os
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from task_app.benchmarks import Benchmark, Instance, open_benchmark
+from task_app.agents import AGENTS, AgentContext
+from task_app.benchmarks import Benchmark, Instance, Task, open_benchmark
 from task_app.grade import COMPILES, FailureKind
 from task_app.isolation import Isolation
+from tests.task_app.scripted import Scripted
 from tests.task_app.serving import ROOT, rollout, serving, settings
 
 SAMPLE = ROOT / "benchmarks" / "sample"
@@ -51,15 +56,34 @@ def _wrong(instance: Instance) -> str:
     return (SAMPLE / "gold" / "wrong" / f"{instance.id.replace('-', '_')}.rs").read_text()
 
 
-async def test_a_rollout_of_gold_over_http(tmp_path: Path) -> None:
+def _spoil(task: Task, context: AgentContext) -> None:
+    """Everything but the file that counts is changed, so that each hidden test would pass or none would compile."""
+    for name in ("Cargo.toml", "src/lib.rs", "src/em/cards/mod.rs", "build.rs"):
+        (task.workspace / name).write_text("compile_error!();")
+    (task.workspace / "target" / "debug").mkdir(parents=True)
+    (task.workspace / ".cargo").mkdir()
+    (task.workspace / ".cargo" / "config.toml").write_text('[build]\nrustc-wrapper = "/bin/true"\n')
+
+
+async def test_rollouts_over_http_on_a_sealed_copy(tmp_path: Path) -> None:
     """A card that the scaffold does not declare, from the request to the reward."""
-    async with serving(settings(tmp_path / "work", SAMPLE, benchmark_name="sample")) as client:
-        seed = [instance.id for instance in INSTANCES if instance.split == "em"].index("em-010-wildfire-lynx")
-        reply = await client.post("/rollout", json=rollout("one", "gold", seed, split="em", benchmark="sample"))
-        body = reply.json()
-    assert body["reward_info"]["outcome_reward"] == 1.0, body
-    details = body["reward_info"]["details"]
-    assert (details["instance"], details["seed"]) == ("em-010-wildfire-lynx", seed)
+    copy = tmp_path / "benchmark"
+    await asyncio.to_thread(shutil.copytree, SAMPLE, copy)
+    seed = [instance.id for instance in INSTANCES if instance.split == "em"].index("em-010-wildfire-lynx")
+    agents = {**AGENTS, "vandal": Scripted(_spoil)}
+    bodies = {}
+    async with serving(settings(tmp_path / "work", copy, benchmark_name="sample", seal=True), agents) as client:
+        for agent in agents:
+            request = rollout(agent, agent, seed, split="em", benchmark="sample")
+            bodies[agent] = (await client.post("/rollout", json=request)).json()
+            assert sorted(os.listdir(copy)) == ["benchmark.json", "data", "gold.sealed", "scaffold"]
+
+    rewards = {agent: body["reward_info"]["outcome_reward"] for agent, body in bodies.items()}
+    assert rewards == {"gold": 1.0, "noop": COMPILES, "vandal": COMPILES}
+    details = bodies["gold"]["reward_info"]["details"]
+    assert (details["instance"], details["seed"], details["attempt"]) == ("em-010-wildfire-lynx", seed, 0)
     assert details["tests_passed"] == details["tests_total"] > 0
     assert set(details["phases"]) == {"queue", "prepare", "agent", "compile", "tests"}
-    assert {artifact["name"] for artifact in body["artifact"]} >= {"final.rs", "diff.patch", "tests.txt", "agent.log"}
+    kept = {artifact["name"]: artifact["content"] for artifact in bodies["gold"]["artifact"]}
+    assert set(kept) >= {"final.rs", "diff.patch", "tests.txt", "agent.log"}
+    assert "-    todo!()" in kept["diff.patch"]
