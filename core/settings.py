@@ -45,6 +45,9 @@ class Settings(BaseSettings):
 
     synth_api_key: SecretStr | None = Field(default=None, validation_alias="SYNTH_API_KEY")
 
+    environment_api_key: SecretStr | None = Field(default=None, validation_alias="ENVIRONMENT_API_KEY")
+    """Key of a task app that already runs."""
+
     openai_api_key: SecretStr | None = Field(default=None, validation_alias="OPENAI_API_KEY")
     anthropic_api_key: SecretStr | None = Field(default=None, validation_alias="ANTHROPIC_API_KEY")
 

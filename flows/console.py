@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from prefect.context import TaskRunContext
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -41,7 +42,7 @@ class _RunLog(logging.Handler):
                 mean="" if mean is None else f"mean {mean:.3f}",
             )
         time = self.formatter.formatTime(record, "%H:%M:%S") if self.formatter else ""
-        where = getattr(record, "task_run_name", None) or "run"
+        where = getattr(record, "task_run_name", None) or _current_task()
         message = record.getMessage()
         finished = _FINISHED.match(message)
         if finished:
@@ -52,6 +53,12 @@ class _RunLog(logging.Handler):
             style = {logging.WARNING: "yellow", logging.ERROR: "red"}.get(record.levelno, "default")
             message = f"[{style}]{escape(message)}[/]"
         self._console.print(f"[dim]{time}[/] [cyan]{escape(where):<20}[/] {message}", highlight=False, soft_wrap=True)
+
+
+def _current_task() -> str:
+    """Where a record of another room comes from: its task is known from the context alone."""
+    context = TaskRunContext.get()
+    return context.task_run.name if context else "run"
 
 
 @contextmanager

@@ -9,12 +9,13 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from pydantic import SecretStr
 
-from core.errors import EngineBenchError
+from core.errors import ConfigurationError, EngineBenchError
 from core.keys import TaskAppKeys, task_app_keys
 from core.settings import Settings
 from evals.store import Store, open_store
 from flows import steps
 from flows.evaluation import Evaluation, open_evaluation
+from flows.logs import rooms_log_to_the_run
 from flows.parameters import Parameters, form
 from flows.plan import Lane, Plan, make_plan, pack
 from flows.report import Report
@@ -23,6 +24,9 @@ from flows.termination import cancelled_by_sigterm, to_its_end
 from sandboxes import open_backend
 from sandboxes.base import Backend, Sandbox
 from sandboxes.bundle import Bundle
+from sandboxes.running import RunningTaskApp
+
+KEPT_LOG_LINES = 1000
 
 
 class RunIncomplete(EngineBenchError):
@@ -45,6 +49,8 @@ class Job:
     report: Report
 
     def keys(self, lane: Lane) -> TaskAppKeys:
+        if self.plan.parameters.task_app_url:
+            return TaskAppKeys(_key_of_running_task_app(self.settings), nonce="")
         return task_app_keys(self.settings.data_dir, lane.spec.name)
 
     def environment(self, lane: Lane) -> Mapping[str, SecretStr]:
@@ -66,17 +72,27 @@ async def engine_bench(parameters: Parameters) -> ResultDocument:
     """Score a coding agent on EngineBench: each lane makes a sandbox, evaluates its share, and cleans up."""
     settings = Settings()
     plan = make_plan(parameters, str(flow_run.get_id()), settings)
-    async with cancelled_by_sigterm(), open_store(settings.resolved_store_url) as store:
-        report = await Report.begin(plan, settings, store)
-        lane_errors: list[BaseException | None] | None = None
-        try:
-            lane_errors = await run_lanes(plan, settings, store, report)
-        except Exception as error:
-            lane_errors = [error] * len(plan.lanes)
-            raise
-        finally:
-            # also when cancelled: what was scored until then is in the document
-            result = await to_its_end(report.conclude(lane_errors))
+    with rooms_log_to_the_run():
+        async with cancelled_by_sigterm(), open_store(settings.resolved_store_url) as store:
+            return await score(plan, settings, store)
+
+
+async def score(plan: Plan, settings: Settings, store: Store) -> ResultDocument:
+    """Run the plan and report on it.
+
+    Raises:
+        RunIncomplete: some rollouts have no score.
+    """
+    report = await Report.begin(plan, settings, store)
+    lane_errors: list[BaseException | None] | None = None
+    try:
+        lane_errors = await run_lanes(plan, settings, store, report)
+    except Exception as error:
+        lane_errors = [error] * len(plan.lanes)
+        raise
+    finally:
+        # also when cancelled: what was scored until then is in the document
+        result = await to_its_end(report.conclude(lane_errors))
     if result.status != "completed":
         raise RunIncomplete(result)
     return result
@@ -84,7 +100,8 @@ async def engine_bench(parameters: Parameters) -> ResultDocument:
 
 async def run_lanes(plan: Plan, settings: Settings, store: Store, report: Report) -> list[BaseException | None]:
     """Run all lanes side by side, and return for each the error that ended it, if one did."""
-    backend = open_backend(plan.backend, settings)
+    url = plan.parameters.task_app_url
+    backend = RunningTaskApp(url) if url else open_backend(plan.parameters.backend, settings)
     async with open_evaluation(plan, settings, store, report) as evaluation:
         job = Job(plan, settings, backend, await asyncio.to_thread(pack, plan), evaluation, report)
         return await asyncio.gather(*(run_lane(lane, job) for lane in plan.lanes), return_exceptions=True)
@@ -99,9 +116,25 @@ async def run_lane(lane: Lane, job: Job) -> None:
         sandbox = await steps.install(lane, job.backend, sandbox, job.plan.tools)
         sandbox = await steps.start(lane, job.backend, sandbox, job.environment(lane))
         sandbox = await steps.health(lane, job.backend, sandbox, job.keys(lane))
-        sandbox = await steps.evaluate(lane, job.backend, sandbox, job.evaluation)
+        sandbox = await steps.evaluate(lane, job.backend, sandbox, job.evaluation, job.keys(lane))
+    except Exception:
+        await keep_log(lane, job, sandbox)
+        raise
     finally:
         await to_its_end(clean_up(lane, job, sandbox))
+
+
+async def keep_log(lane: Lane, job: Job, sandbox: Sandbox | None) -> None:
+    """Save what a failed lane's task app said, before its sandbox goes."""
+    if sandbox is None:
+        return
+    try:
+        log = await job.backend.log(sandbox, lines=KEPT_LOG_LINES)
+    except EngineBenchError as error:
+        job.report.warn(f"The log of lane {lane.number} could not be read: {error}")
+    else:
+        if log:
+            job.report.keep_log(lane.number, log)
 
 
 async def clean_up(lane: Lane, job: Job, sandbox: Sandbox | None) -> None:
@@ -111,3 +144,11 @@ async def clean_up(lane: Lane, job: Job, sandbox: Sandbox | None) -> None:
     state = await cleanup
     if not state.is_completed():
         job.report.warn(f"Sandbox {lane.spec.name} of lane {lane.number} may be left behind: {state.message}")
+
+
+def _key_of_running_task_app(settings: Settings) -> SecretStr:
+    if settings.environment_api_key is None:
+        raise ConfigurationError(
+            "ENVIRONMENT_API_KEY is not set. Set it to the key of the task app that --task-app-url names."
+        )
+    return settings.environment_api_key

@@ -7,8 +7,7 @@ import httpx
 from prefect.logging import get_run_logger
 from pydantic import SecretStr
 
-from core.errors import InfrastructureError
-from core.keys import task_app_keys
+from core.errors import ConfigurationError, InfrastructureError
 from core.settings import Settings
 from evals.client import EvalClient
 from evals.models import EvalRequest, Outcome, Policy, Progress
@@ -24,30 +23,29 @@ async def open_evaluation(plan: Plan, settings: Settings, store: Store, report: 
     """The eval service of a run: the hosted one where it is configured, else one embedded in this process."""
     hosted = settings.hosted_eval_service()
     if hosted:
-        yield Evaluation(plan, settings, EvalClient(*hosted), store, report)
+        yield Evaluation(plan, EvalClient(*hosted), store, report)
         return
     async with serve(store) as service:
-        yield Evaluation(plan, settings, service.client(), store, report)
+        yield Evaluation(plan, service.client(), store, report)
 
 
 class Evaluation:
     """Runs the lanes' eval jobs. A lane that asks again attaches to its job, so that nothing is paid for twice."""
 
-    def __init__(self, plan: Plan, settings: Settings, client: EvalClient, store: Store, report: Report) -> None:
+    def __init__(self, plan: Plan, client: EvalClient, store: Store, report: Report) -> None:
         self._plan = plan
-        self._settings = settings
         self._client = client
         self._store = store
         self._report = report
 
-    async def run(self, lane: Lane, endpoint: Endpoint) -> None:
+    async def run(self, lane: Lane, endpoint: Endpoint, api_key: SecretStr) -> None:
         """Evaluate the lane's seeds; every row is in the store when this returns.
 
         Raises:
             InfrastructureError: some rollouts have no score; running it again asks for those alone.
         """
-        request = self._request(lane, endpoint)
-        self._report.note_versions(await _versions(request))
+        request = self._request(lane, endpoint, api_key)
+        self._report.note_versions(await _require_same_benchmark(request))
         outcome = await self._attach(lane, request) or await self._submit(lane, request)
         await self._keep(outcome)
         if outcome.status != "completed":
@@ -98,11 +96,11 @@ class Evaluation:
             if row.correlation_id not in known:
                 await self._store.put(self._plan.run_id, outcome.job_id, row)
 
-    def _request(self, lane: Lane, endpoint: Endpoint) -> EvalRequest:
+    def _request(self, lane: Lane, endpoint: Endpoint, api_key: SecretStr) -> EvalRequest:
         parameters = self._plan.parameters
         return EvalRequest(
             task_app_url=endpoint.url,
-            task_app_api_key=self._task_app_key(lane),
+            task_app_api_key=api_key,
             task_app_headers=endpoint.headers,
             run_id=self._plan.run_id,
             benchmark=parameters.benchmark,
@@ -113,21 +111,27 @@ class Evaluation:
             grading_allowance=GRADING_ALLOWANCE,
         )
 
-    def _task_app_key(self, lane: Lane) -> SecretStr:
-        return task_app_keys(self._settings.data_dir, lane.spec.name).api_key
 
-
-async def _versions(request: EvalRequest) -> dict[str, str]:
-    """Which tools this task app grades with."""
+async def _require_same_benchmark(request: EvalRequest) -> dict[str, str]:
+    """Ask the task app what it holds, and return the versions of the tools that it grades with."""
     headers = {name: value.get_secret_value() for name, value in request.task_app_headers.items()}
     headers["X-API-Key"] = request.task_app_api_key.get_secret_value()
     try:
         async with httpx.AsyncClient(timeout=30) as http:
             answer = await http.get(f"{request.task_app_url}/info", headers=headers)
+        if answer.status_code == 401:
+            raise ConfigurationError(
+                f"The task app at {request.task_app_url} refuses the key. Set ENVIRONMENT_API_KEY."
+            )
         answer.raise_for_status()
-        versions = answer.json()["versions"]
-    except (httpx.HTTPError, KeyError, ValueError) as error:
+        info = answer.json()
+        benchmark, versions = info["benchmark"]["name"], info["versions"]
+    except (httpx.HTTPError, KeyError, TypeError, ValueError) as error:
         raise InfrastructureError(
             f"The task app at {request.task_app_url} does not tell what it is ({type(error).__name__})."
         ) from None
+    if benchmark != request.benchmark:
+        raise ConfigurationError(
+            f"The task app at {request.task_app_url} holds the benchmark {benchmark!r}, not {request.benchmark!r}."
+        )
     return {str(name): str(value) for name, value in versions.items()}

@@ -48,11 +48,6 @@ class Plan(BaseModel):
     lanes: tuple[Lane, ...]
 
     @property
-    def backend(self) -> str:
-        """The registered backend: a task app that already runs is one of its own."""
-        return "running" if self.parameters.task_app_url else self.parameters.backend
-
-    @property
     def total(self) -> int:
         return sum(len(lane.seeds) for lane in self.lanes)
 

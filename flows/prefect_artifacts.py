@@ -25,7 +25,7 @@ class LiveProgress:
 
     def __init__(self, plan: Plan) -> None:
         self._total = plan.total
-        self._key = f"progress-{plan.parameters.benchmark}-{plan.backend}"
+        self._key = f"progress-{plan.parameters.benchmark}-{plan.parameters.backend}"
         self._lanes: dict[int, Progress] = {}
         self._artifact: UUID | None = None
         self._done = 0

@@ -40,7 +40,7 @@ class Report:
         get_run_logger().info(
             f"{plan.total} rollouts of {parameters.benchmark} by {parameters.agent}"
             + (f" ({parameters.model})" if parameters.model else "")
-            + f" in {len(plan.lanes)} {plan.backend} sandbox{'es' if len(plan.lanes) > 1 else ''}"
+            + f" in {len(plan.lanes)} {parameters.backend} sandbox{'es' if len(plan.lanes) > 1 else ''}"
         )
         await report._progress.begin()
         return report
@@ -53,6 +53,11 @@ class Report:
         """Something that does not change a score, but that somebody should know of."""
         get_run_logger().error(message)
         self._warnings.append(message)
+
+    def keep_log(self, lane: int, log: str) -> None:
+        """Keep what a lane's task app said last, since its sandbox is about to go."""
+        path = self.folder.write_log(lane, log)
+        get_run_logger().error(f"The task app's log: {path}")
 
     def note_versions(self, versions: Mapping[str, str]) -> None:
         """Which tools the sandboxes grade with."""

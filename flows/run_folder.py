@@ -19,6 +19,13 @@ class RunFolder:
         """Holds the id of the lane's eval job while it may still run, so that a retry can attach to it."""
         return self.path / "jobs" / f"lane-{lane}"
 
+    def write_log(self, lane: int, log: str) -> Path:
+        """Keep a lane's task-app log; returns its path."""
+        path = self.path / "logs" / f"lane-{lane}.log"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(log)
+        return path
+
     def write_artifacts(self, rollout: str, artifacts: Sequence[Artifact]) -> list[str]:
         """Write a rollout's artifacts; returns their paths relative to the document."""
         folder = self.path / "rollouts" / rollout

@@ -43,7 +43,8 @@ def run(parameters: Parameters, *, min_reward: float | None, as_json: bool) -> i
         sys.stdout.write(result.model_dump_json(indent=2) + "\n")
     else:
         stdout = Console()
-        stdout.print(console.table(result))
+        if result.counts.scored:
+            stdout.print(console.table(result))
         stdout.print(console.summary(result), highlight=False, markup=False, soft_wrap=True)
     if code == OK and min_reward is not None and (result.mean_reward or 0) < min_reward:
         stderr.print(f"[red]Mean reward {result.mean_reward:.3f} is below the minimum of {min_reward}.[/]")

@@ -86,9 +86,11 @@ async def health(lane: Lane, backend: Backend, sandbox: Sandbox, keys: TaskAppKe
 
 
 @task(name="eval", **_policy("eval", retries=2, backoff=5, timeout=None))
-async def evaluate(lane: Lane, backend: Backend, sandbox: Sandbox, evaluation: Evaluation) -> Sandbox:
+async def evaluate(
+    lane: Lane, backend: Backend, sandbox: Sandbox, evaluation: Evaluation, keys: TaskAppKeys
+) -> Sandbox:
     """Run the lane's eval job; a second try attaches to the job, or asks only for what has no score yet."""
-    await evaluation.run(lane, await backend.endpoint(sandbox))
+    await evaluation.run(lane, await backend.endpoint(sandbox), keys.api_key)
     return sandbox
 
 
