@@ -5,10 +5,10 @@ uploading or installing twice is cheap, starting twice finds the running server,
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr
 
 from core.errors import ConfigurationError, InfrastructureError
 from sandboxes.bundle import Bundle
@@ -58,6 +58,19 @@ class Endpoint(BaseModel):
 
     url: str
     headers: Mapping[str, SecretStr] = Field(default_factory=dict)
+
+
+class SandboxRecord(BaseModel):
+    """What a backend can tell of a sandbox that one of our runs has made, whatever became of that run."""
+
+    model_config = ConfigDict(frozen=True)
+
+    spec: SandboxSpec
+    """Enough for `cleanup`: name, run id and lane are as recorded; the rest may be its default."""
+    expires_at: AwareDatetime
+    """From then on anybody may remove it."""
+    owner_alive: bool | None = None
+    """Whether the process that runs the flow is alive; None where the backend can't tell."""
 
 
 class SandboxNotFound(InfrastructureError):
@@ -129,6 +142,14 @@ class Backend(Protocol):
         """Stop everything in the sandbox and remove it. Fine if it is half made, or gone.
 
         A sandbox of this name that belongs to another run is left alone.
+        """
+        ...
+
+    async def list(self) -> Sequence[SandboxRecord]:
+        """All sandboxes that carry our mark (labels, or a record in the sandbox), of any run, in any state.
+
+        The sweep removes some of them with `cleanup(record.spec)`, so what somebody else has made must not be in here:
+        a name alone is no mark. What cannot be read in full (a label is missing, or is no date) is not ours either.
         """
         ...
 

@@ -13,6 +13,7 @@ import logging
 import secrets
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,9 @@ from sandboxes.conformance_kit import (
 )
 
 MakeSpec = Callable[[], SandboxSpec]
+
+A_MINUTE = timedelta(minutes=1)
+"""Some backends round the times that they write down."""
 
 STAGES = ("nothing", "half-made", "provisioned", "uploaded", "started", "healthy", "dead", "refused")
 
@@ -395,6 +399,34 @@ class BackendConformance:
         with pytest.raises(SandboxNotFound, match=spec.name):
             await verbs[verb]()
         assert await backend.log(sandbox) == ""
+
+    # list
+
+    async def test_list_finds_what_other_processes_made(
+        self, harness: BackendHarness, make_spec: MakeSpec, bundle: Bundle
+    ) -> None:
+        before = datetime.now(UTC)
+        idle, running = make_spec(), make_spec()
+        await harness.open().provision(idle)
+        await started(harness.open(), running, bundle)
+        records = {record.spec.name: record for record in await harness.open().list()}
+        for spec in (idle, running):
+            record = records[spec.name]
+            assert (record.spec.run_id, record.spec.lane) == (spec.run_id, spec.lane)
+            lifetime = timedelta(seconds=spec.lifetime)
+            assert before - A_MINUTE < record.expires_at - lifetime < datetime.now(UTC) + A_MINUTE
+            assert record.owner_alive is not False
+        await harness.open().cleanup(records[idle.name].spec)
+        assert await harness.leftovers(idle) == []
+        left = [record.spec.name for record in await harness.open().list()]
+        assert running.name in left
+        assert idle.name not in left
+
+    async def test_list_shows_a_dead_task_apps_sandbox_too(
+        self, harness: BackendHarness, backend: Backend, spec: SandboxSpec, bundle: Bundle
+    ) -> None:
+        await harness.kill_task_app(await started(backend, spec, bundle))
+        assert spec.name in [record.spec.name for record in await harness.open().list()]
 
     # side by side
 

@@ -12,7 +12,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -20,7 +21,7 @@ from pydantic import SecretStr
 
 from core.errors import ConfigurationError, InfrastructureError
 from core.settings import Settings
-from sandboxes.base import Endpoint, Sandbox, SandboxSpec, env_file
+from sandboxes.base import Endpoint, Sandbox, SandboxRecord, SandboxSpec, env_file
 from sandboxes.bundle import Bundle
 from sandboxes.health import wait_until_healthy
 from sandboxes.local_dir import Ownership, SandboxDir, Server, explained
@@ -104,8 +105,16 @@ class LocalBackend:
     async def cleanup(self, spec: SandboxSpec) -> None:
         await _in_thread(_remove, self._dir(spec.name), spec)
 
+    async def list(self) -> Sequence[SandboxRecord]:
+        return await _in_thread(self._records)
+
     def _dir(self, name: str) -> SandboxDir:
         return SandboxDir(self._root, name)
+
+    def _records(self) -> tuple[SandboxRecord, ...]:
+        with explained("The local sandboxes can't be listed"):
+            folders = [self._dir(path.name) for path in sorted(self._root.glob("*/"))]
+            return tuple(record for folder in folders if (record := _record(folder)))
 
     def _provision(self, spec: SandboxSpec) -> None:
         folder = self._dir(spec.name)
@@ -212,6 +221,18 @@ def _remove(folder: SandboxDir, spec: SandboxSpec) -> None:
             logger.warning("Sandbox %s belongs to flow run %s: left alone.", spec.name, found.spec.run_id)
             return
         folder.remove()
+
+
+def _record(folder: SandboxDir) -> SandboxRecord | None:
+    """None for a directory that is not ours: it has no record, or that of another one."""
+    found = folder.ownership()
+    if found is None or found.spec.name != folder.name:
+        return None
+    return SandboxRecord(
+        spec=found.spec,
+        expires_at=datetime.fromtimestamp(found.expires_at, UTC),
+        owner_alive=found.owner.find() is not None,
+    )
 
 
 def _url(server: Server) -> str:

@@ -1,9 +1,11 @@
 """What only the local backend promises: private directories, ownership, ports, processes, its Python."""
 
+import asyncio
 import json
 import multiprocessing
 import os
 import secrets
+import shutil
 import socket
 import stat
 import subprocess
@@ -15,6 +17,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from filelock import FileLock
 from pydantic import SecretStr
 
 from core.errors import ConfigurationError, InfrastructureError
@@ -170,6 +173,30 @@ async def test_a_cache_directory_that_cannot_be_made_is_named(tmp_path, spec):
         await LocalBackend(Settings(cache_dir=tmp_path / "file" / "cache")).provision(spec)
 
 
+# What the sweep finds
+
+
+async def test_list_tells_whether_the_run_is_alive(backend, spec, other_run):
+    (record,) = await backend.list()
+    assert (record.spec.run_id, record.owner_alive) == ("another-run", True)
+    other_run.kill()
+    other_run.wait()
+    (record,) = await backend.list()
+    assert record.owner_alive is False
+
+
+async def test_list_leaves_out_what_carries_no_record_of_its_own(backend, cache, spec):
+    assert await backend.list() == ()
+    await backend.provision(spec)
+    sandboxes = cache / "sandboxes"
+    for stranger in ("eb-half-made", "somebody-elses"):
+        (sandboxes / stranger).mkdir()
+    (sandboxes / "somebody-elses" / "owner.json").write_text("{}")
+    shutil.copytree(sandboxes / spec.name, sandboxes / "a-copy")
+    (sandboxes / "a-file").touch()
+    assert [record.spec for record in await backend.list()] == [spec]
+
+
 # Ports
 
 
@@ -292,11 +319,39 @@ async def test_a_shell_older_than_the_sandbox_that_looks_into_it_is_left_alone(b
     assert visitor.poll() is None
 
 
-async def test_cleaning_up_from_inside_of_the_sandbox_does_not_end_the_cleaner(backend, spec, directory, monkeypatch):
+async def test_cleaning_up_from_inside_of_the_sandbox_does_not_end_the_cleaner(
+    backend, cache, spec, directory, monkeypatch
+):
     await backend.provision(spec)
+    _rewrite(cache, spec, created_at=0.0)  # as if this process were younger than the sandbox
     monkeypatch.chdir(directory)
     await backend.cleanup(spec)
     assert not directory.exists()
+
+
+async def test_a_start_ends_what_an_earlier_task_app_left_behind(backend, spec, bundle, directory):
+    sandbox = await started(backend, spec, bundle, "leaves-children")
+    await backend.health(sandbox, NONCE, READY)
+    children = psutil.Process((await facts(backend, sandbox))["pid"]).children()
+    assert len(children) == 2
+    for child in children[0].parent(), children[0]:
+        child.kill()
+        psutil.wait_procs([child])
+    await backend.health(await backend.start(sandbox, environment()), NONCE, READY)
+    assert not children[1].is_running()
+
+
+async def test_a_cancelled_verb_ends_only_with_its_work(backend, cache, spec, directory):
+    (cache / "sandboxes").mkdir(parents=True)
+    lock = FileLock(cache / "sandboxes" / f"{spec.name}.lock")
+    lock.acquire()
+    provision = asyncio.create_task(backend.provision(spec))
+    await asyncio.sleep(0)  # it now waits for the lock, in a thread
+    provision.cancel()
+    asyncio.get_running_loop().call_later(0.1, lock.release)
+    with pytest.raises(asyncio.CancelledError):
+        await provision
+    assert directory.exists()
 
 
 def test_folders_that_a_build_left_read_only_are_removed():
