@@ -1,6 +1,6 @@
 """Reading requests, and refusing them in one readable sentence: every error body is {"detail": "..."}."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -56,8 +56,11 @@ def asks_for_async(request: Request) -> bool:
 def handle_errors(app: FastAPI) -> None:
     """Answer what the routes raise. Anything unforeseen is logged by the server with its traceback, and a bare 500."""
 
-    async def refuse(request: Request, error: Exception) -> JSONResponse:
-        return _error(_STATUS[type(error)], str(error))
+    def refusing(status: int) -> Callable[[Request, Exception], Awaitable[JSONResponse]]:
+        async def refuse(request: Request, error: Exception) -> JSONResponse:
+            return _error(status, str(error))
+
+        return refuse
 
     async def invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
@@ -73,8 +76,8 @@ def handle_errors(app: FastAPI) -> None:
     async def unforeseen(request: Request, error: Exception) -> JSONResponse:
         return _error(500, type(error).__name__)
 
-    for kind in _STATUS:
-        app.add_exception_handler(kind, refuse)
+    for kind, status in _STATUS.items():
+        app.add_exception_handler(kind, refusing(status))
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(StarletteHTTPException, http_error)
     app.add_exception_handler(Exception, unforeseen)
@@ -88,7 +91,7 @@ _STATUS: dict[type[Exception], int] = {
 }
 
 
-def _error(status: int, detail: str, headers: Any = None) -> JSONResponse:
+def _error(status: int, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     return JSONResponse({"detail": detail}, status, headers)
 
 

@@ -83,6 +83,11 @@ async def test_synchronous_rollout(hello: httpx.AsyncClient) -> None:
     assert {artifact["name"] for artifact in body["artifact"]} == {"final.txt", "diff.patch", "agent.log"}
 
 
+async def test_seeds_may_be_any_number(hello: httpx.AsyncClient) -> None:
+    body = (await hello.post("/rollout", json=rollout("one", seed=10**30))).json()
+    assert body["reward_info"]["details"]["attempt"] == 10**30
+
+
 async def test_noop_earns_nothing_and_says_why(hello: httpx.AsyncClient) -> None:
     body = (await hello.post("/rollout", json=rollout("one", "noop"))).json()
     assert body["reward_info"]["outcome_reward"] == 0.0
@@ -130,6 +135,7 @@ async def test_what_is_not_here_is_refused_with_what_is(
         b"\xff\xfe",
         b"null",
         b"[" * 100_000,
+        rb'{"trace_correlation_id": "x", "env": {"seed": 0, "env_name": "\ud800"}}',
         json.dumps(rollout("../../etc")).encode(),
         json.dumps(rollout("x", seed=-1)).encode(),
         json.dumps({"trace_correlation_id": "x", "env": {"seed": "one"}}).encode(),
