@@ -1,6 +1,6 @@
 """`python -m tests.daytona_emulator`: run the emulator until it is stopped, or with a key that you choose.
 
-The first line on standard output is a JSON object with `api_url`, `isolation` and `limits`.
+The first line on standard output is a JSON object: `api_url`, `isolation` and `limits`, or `error`.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ def run(
         isolation = choose(settings.isolation)
         directory = run_directory(isolation)
     except IsolationUnavailable as error:
+        print(json.dumps({"error": f"isolation {settings.isolation!r} does not work here: {error}"}))
         sys.exit(f"daytona emulator: isolation {settings.isolation!r} does not work here: {error}")
     with directory as path, socket.create_server(("127.0.0.1", settings.port)) as listener:
         # Imported late: a user namespace can only be entered while the process has a single thread.

@@ -19,7 +19,7 @@ from .settings import Settings
 
 
 class EmulatorFailed(RuntimeError):
-    """The emulator's process ended before it accepted requests; the message holds what it said."""
+    """The emulator's process ended before it accepted requests; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,9 @@ class Emulator:
         """Every request so far, with its answer."""
         return [Entry.model_validate(entry) for entry in await self._get("journal")]
 
-    async def forget_journal(self) -> None:
-        (await self._operator.delete("journal")).raise_for_status()
+    async def reset(self) -> None:
+        """Back to the beginning: no sandbox, no snapshot but the general one, no fault, an empty journal."""
+        (await self._operator.post("reset")).raise_for_status()
 
     async def fault(self, kind: FaultKind, **options: Any) -> None:
         """Arm a fault; the options are the fields of `Fault`."""
@@ -83,10 +84,9 @@ async def emulator(**settings: Any) -> AsyncIterator[Emulator]:
     )
     try:
         assert process.stdout
-        line = await process.stdout.readline()
-        if not line:
-            raise EmulatorFailed("the emulator ended before it was ready; its reason is on standard error")
-        announced = json.loads(line)
+        announced = json.loads(await process.stdout.readline() or '{"error": "see standard error"}')
+        if "error" in announced:
+            raise EmulatorFailed(f"the emulator did not start: {announced['error']}")
         headers = {"Authorization": f"Bearer {wanted.api_key}"}
         base = announced["api_url"].removesuffix("/api") + "/emulator/"
         async with httpx.AsyncClient(base_url=base, headers=headers, trust_env=False) as operator:

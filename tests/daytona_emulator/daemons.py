@@ -30,11 +30,12 @@ class BootFailed(RuntimeError):
 
 
 class Daemon:
-    """A running toolbox daemon; `client` speaks to it."""
+    """A running toolbox daemon. client: speaks to it; socket: the path of its unix socket, for WebSockets."""
 
-    def __init__(self, process: asyncio.subprocess.Process, client: httpx.AsyncClient, proxy: asyncio.Server | None):
-        self.client = client
-        self.socket = ""
+    def __init__(self, process: asyncio.subprocess.Process, socket: str, proxy: asyncio.Server | None) -> None:
+        transport = httpx.AsyncHTTPTransport(uds=socket)
+        self.client = httpx.AsyncClient(transport=transport, base_url="http://toolbox", timeout=None, trust_env=False)
+        self.socket = socket
         self._process = process
         self._proxy = proxy
 
@@ -43,29 +44,21 @@ class Daemon:
         cls, isolation: Isolation, cell: Cell, environment: Mapping[str, str], workdir: str, online: bool
     ) -> Daemon:
         """Boot the cell and return when its daemon accepts requests; BootFailed or IsolationUnavailable if it can't."""
-        socket = cell.shared / TOOLBOX_SOCKET
         command = [sys.executable, "-c", LAUNCH, "--socket", f"{SANDBOX_RUN}/{TOOLBOX_SOCKET}", "--workdir", workdir]
         if online:
             command += ["--egress", f"{SANDBOX_RUN}/{EGRESS_SOCKET}"]
         argv = isolation.argv(cell, command)
         proxy = await egress.serve(cell.shared / EGRESS_SOCKET) if online else None
         log = cell.directory / "daemon.log"
-        with log.open("wb") as stderr:
-            process = await asyncio.create_subprocess_exec(
-                *argv,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=stderr,
-                env={**base_environment(isolation, online), **environment},
-                start_new_session=True,
-            )
-        transport = httpx.AsyncHTTPTransport(uds=str(socket))
-        client = httpx.AsyncClient(transport=transport, base_url="http://toolbox", timeout=None, trust_env=False)
-        daemon = cls(process, client, proxy)
-        daemon.socket = str(socket)
-        if not await daemon._is_ready():
+        process = await _spawn(argv, {**base_environment(isolation, online), **environment}, log)
+        daemon = cls(process, str(cell.shared / TOOLBOX_SOCKET), proxy)
+        try:
+            if not await daemon._is_ready():
+                said = log.read_text(errors="replace")[-500:].strip()
+                raise BootFailed(f"the sandbox's daemon did not start: {said}")
+        except BaseException:  # a cancellation too: no process may outlive it
             await daemon.stop()
-            raise BootFailed(f"the sandbox's daemon did not start: {log.read_text(errors='replace')[-500:].strip()}")
+            raise
         return daemon
 
     async def stop(self) -> None:
@@ -86,6 +79,18 @@ class Daemon:
         except TimeoutError:
             return False
         return line.strip() == b"ready"
+
+
+async def _spawn(argv: list[str], environment: Mapping[str, str], log: Path) -> asyncio.subprocess.Process:
+    with log.open("wb") as stderr:
+        return await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=stderr,
+            env=environment,
+            start_new_session=True,
+        )
 
 
 def base_environment(isolation: Isolation, online: bool) -> dict[str, str]:

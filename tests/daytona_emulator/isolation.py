@@ -34,6 +34,7 @@ WRITABLE = ("/app", "/tmp", "/workspace", "/home-of-sandbox")
 """What a sandbox may write under bubblewrap; everything else is the machine's, read-only."""
 
 QUOTAS = "cpu, memory and disk are recorded, not enforced"
+ONE_USER = "inside there is one user only, root: nothing can run as another (that takes an emulator run as real root)"
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +77,10 @@ class Isolation(Protocol):
 
     name: str
     home: str
-    limits: list[str]
+
+    @property
+    def limits(self) -> list[str]:
+        """What a sandbox can't do, or what isn't real about it, in plain words."""
 
     def argv(self, cell: Cell, command: Sequence[str]) -> list[str]:
         """The command line that runs `command` inside the cell; IsolationUnavailable if there is no way."""
@@ -89,7 +93,10 @@ class NamespaceIsolation:
 
     def __init__(self) -> None:
         self.home = os.environ.get("HOME", "/root")
-        self.limits = [QUOTAS]
+
+    @property
+    def limits(self) -> list[str]:
+        return [QUOTAS, ONE_USER] if namespace_init.in_user_namespace() else [QUOTAS]
 
     def argv(self, cell: Cell, command: Sequence[str]) -> list[str]:
         cell.discard_sockets()
@@ -115,9 +122,10 @@ class BubblewrapIsolation:
     name = "bwrap"
     home = "/home-of-sandbox"
 
-    def __init__(self) -> None:
+    @property
+    def limits(self) -> list[str]:
         writable = ", ".join(WRITABLE)
-        self.limits = [QUOTAS, f"only {writable} can be written: install packages into a virtual environment there"]
+        return [QUOTAS, f"only {writable} can be written: install packages into a virtual environment there"]
 
     def argv(self, cell: Cell, command: Sequence[str]) -> list[str]:
         cell.discard_sockets()
@@ -154,8 +162,9 @@ class NoIsolation:
     name = "none"
     home = "/root"
 
-    def __init__(self) -> None:
-        self.limits = ["no sandbox can run a command, hold a file or serve a preview: only the control plane works"]
+    @property
+    def limits(self) -> list[str]:
+        return ["no sandbox can run a command, hold a file or serve a preview: only the control plane works"]
 
     def argv(self, cell: Cell, command: Sequence[str]) -> list[str]:
         raise IsolationUnavailable(
@@ -182,21 +191,35 @@ def choose(name: IsolationName) -> Isolation:
 
 
 def _refusal(isolation: Isolation) -> str:
-    """Why the isolation doesn't work here, found by a trial in a process of its own; empty if it does."""
-    trial = [sys.executable, "-m", "tests.daytona_emulator.isolation", isolation.name]
-    done = subprocess.run(trial, check=False, cwd=CHECKOUT, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    return "" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["it failed without a word"])[-1]
+    """Why the isolation doesn't work here, found by a trial; empty if it does.
+
+    The trial enters namespaces, from which there is no way back: it is made in a fork. Call this from a single thread.
+    """
+    reader, writer = os.pipe()
+    trial = os.fork()
+    if trial == 0:
+        try:
+            os.write(writer, _try_out(isolation).encode())
+            os._exit(0)
+        except (OSError, IsolationUnavailable) as error:
+            os.write(writer, str(error).encode())
+        finally:
+            os._exit(1)
+    os.close(writer)
+    with open(reader, "rb") as pipe:
+        reason = pipe.read().decode(errors="replace")
+    worked = os.waitstatus_to_exitcode(os.waitpid(trial, 0)[1]) == 0
+    return reason or ("" if worked else "its trial crashed")
 
 
-def try_out(name: str) -> int:
-    """Confine `true` as the emulator would confine a sandbox; the exit code says whether it worked."""
-    if name == BubblewrapIsolation.name:
-        if not shutil.which("bwrap"):
-            raise IsolationUnavailable("the bwrap command is not installed (Debian package: bubblewrap)")
-        with tempfile.TemporaryDirectory() as directory:
-            return subprocess.call(BubblewrapIsolation().argv(Cell(Path(directory)), ["true"]))
-    with private_tmpfs() as run:
-        return subprocess.call(NamespaceIsolation().argv(Cell(run / "trial"), ["true"]))
+def _try_out(isolation: Isolation) -> str:
+    """Confine `true` as a sandbox would be confined; what it says when that fails."""
+    if isolation.name == BubblewrapIsolation.name and not shutil.which("bwrap"):
+        raise IsolationUnavailable("the bwrap command is not installed (Debian package: bubblewrap)")
+    with run_directory(isolation) as directory:
+        argv = isolation.argv(Cell(directory / "trial"), ["true"])
+        done = subprocess.run(argv, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    return "" if done.returncode == 0 else (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
 
 
 class RunDirectory:
@@ -266,7 +289,3 @@ def _shown_despite_hiding() -> list[str]:
 
 def _top_level(path: Path) -> str:
     return path.parts[1]
-
-
-if __name__ == "__main__":
-    sys.exit(try_out(sys.argv[1]))

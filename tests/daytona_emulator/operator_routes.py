@@ -22,9 +22,9 @@ async def journal(world: WorldHere) -> list[dict[str, Any]]:
     return [entry.model_dump() for entry in world.journal.entries]
 
 
-@router.delete("/journal")
-async def forget_journal(world: WorldHere) -> Response:
-    world.journal.entries.clear()
+@router.post("/reset")
+async def reset(world: WorldHere) -> Response:
+    await world.reset()
     return Response(status_code=204)
 
 

@@ -94,11 +94,13 @@ class Sandboxes:
                 if not sandbox.moving:
                     self._act_on_intervals_of(sandbox, minute)
 
-    async def close(self) -> None:
-        """Nothing of any sandbox is left on the machine."""
+    async def clear(self) -> None:
+        """Nothing of any sandbox is left, here or on the machine."""
         await self._tasks.cancel()
         for sandbox in self.all():
             await self._lifecycle.discard(sandbox)
+        self._by_id.clear()
+        self.destroyed.clear()
 
     def _act_on_intervals_of(self, sandbox: Sandbox, minute: float) -> None:
         intervals, idle = sandbox.intervals, sandbox.idle_seconds() / minute

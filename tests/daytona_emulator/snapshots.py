@@ -130,8 +130,10 @@ class Snapshots:
             raise ApiError(400, f"Snapshot {snapshot.name} is {snapshot.state}")
         snapshot.set_state(state)
 
-    async def close(self) -> None:
+    async def clear(self) -> None:
+        """Only the general snapshot is left."""
         await self._tasks.cancel()
+        self._by_id = {each.id: each for each in self.all() if each.general}
 
     async def _build(self, snapshot: Snapshot) -> None:
         try:

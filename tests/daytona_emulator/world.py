@@ -57,9 +57,14 @@ class World:
             yield
         finally:
             intervals.cancel()
-            self.faults.clear()
-            await self.snapshots.close()
-            await self.sandboxes.close()
+            await self.reset()
+
+    async def reset(self) -> None:
+        """Nothing is left of any sandbox, snapshot, fault or request; built images stay cached."""
+        self.faults.clear()
+        await self.snapshots.clear()
+        await self.sandboxes.clear()
+        self.journal.entries.clear()
 
 
 def _world(connection: HTTPConnection) -> World:

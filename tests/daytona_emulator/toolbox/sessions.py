@@ -134,7 +134,8 @@ class Command:
                 self.log.append_from_thread(mark + rest + b"\n")
 
     def _finish(self, status: int | None) -> None:
-        self.exit_code = 1 if status is None and self.exit_code is None else status
+        if status is not None:
+            self.exit_code = status
         os.close(self._stdin)
         self.log.close()
         self.done.set()
