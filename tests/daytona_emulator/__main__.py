@@ -1,6 +1,7 @@
 """`python -m tests.daytona_emulator`: run the emulator until it is stopped, or with a key that you choose.
 
-The first line on standard output is a JSON object: `api_url`, `isolation` and `limits`, or `error`.
+The first line on standard output is a JSON object: `api_url`, `isolation` and `limits`, or
+`isolation_refused`.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ cli = App(name="python -m tests.daytona_emulator", help="A stand-in for Daytona'
 
 @cli.default
 def run(
-    settings: Annotated[Settings, Parameter(name="*")] = Settings(),  # noqa: B008 - frozen
     *,
+    settings: Annotated[Settings, Parameter(name="*")] = Settings(),  # noqa: B008 - frozen
     until_stdin_closes: bool = False,
 ) -> None:
     """Serve on 127.0.0.1 until SIGTERM or Ctrl-C.
@@ -38,8 +39,9 @@ def run(
         isolation = choose(settings.isolation)
         directory = run_directory(isolation)
     except IsolationUnavailable as error:
-        print(json.dumps({"error": f"isolation {settings.isolation!r} does not work here: {error}"}))
-        sys.exit(f"daytona emulator: isolation {settings.isolation!r} does not work here: {error}")
+        reason = f"isolation {settings.isolation!r} does not work here: {error}"
+        print(json.dumps({"isolation_refused": reason}))
+        sys.exit(f"daytona emulator: {reason}")
     with directory as path, socket.create_server(("127.0.0.1", settings.port)) as listener:
         # Imported late: a user namespace can only be entered while the process has a single thread.
         from .server import serve  # noqa: PLC0415

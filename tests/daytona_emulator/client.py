@@ -19,7 +19,11 @@ from .settings import Settings
 
 
 class EmulatorFailed(RuntimeError):
-    """The emulator's process ended before it accepted requests; the message says why."""
+    """The emulator's process ended before it accepted requests."""
+
+
+class IsolationRefused(EmulatorFailed):
+    """This machine doesn't allow the isolation that was asked for; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +88,12 @@ async def emulator(**settings: Any) -> AsyncIterator[Emulator]:
     )
     try:
         assert process.stdout
-        announced = json.loads(await process.stdout.readline() or '{"error": "see standard error"}')
-        if "error" in announced:
-            raise EmulatorFailed(f"the emulator did not start: {announced['error']}")
+        line = await process.stdout.readline()
+        if not line:
+            raise EmulatorFailed("the emulator ended before it was ready; it says why on standard error")
+        announced = json.loads(line)
+        if "isolation_refused" in announced:
+            raise IsolationRefused(announced["isolation_refused"])
         headers = {"Authorization": f"Bearer {wanted.api_key}"}
         base = announced["api_url"].removesuffix("/api") + "/emulator/"
         async with httpx.AsyncClient(base_url=base, headers=headers, trust_env=False) as operator:

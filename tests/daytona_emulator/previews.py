@@ -59,7 +59,7 @@ class Preview:
 
     def _refusal(self, request: Request) -> Response | None:
         if not self._is_let_in(request):
-            if self._settings.preview_refusal == 307:
+            if self._settings.preview_refusal == "redirect":
                 return RedirectResponse(LOGIN_PAGE, 307)
             return error_response(request, ApiError(401, "unauthorized: missing or invalid preview token"))
         if self._sandbox.state != "started":

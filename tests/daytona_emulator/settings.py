@@ -34,5 +34,5 @@ class Settings(BaseModel):
     """Quota: cores of all sandboxes that aren't stopped."""
     regions: tuple[str, ...] = ("us", "eu")
     """Targets that exist; the first is the default."""
-    preview_refusal: Literal[401, 307] = 401
-    """What a preview without a token gets: an error, or a redirect to a login page."""
+    preview_refusal: Literal["error", "redirect"] = "error"
+    """What a preview without a token gets: 401, or a redirect (307) to a login page."""

@@ -12,7 +12,7 @@ from daytona import AsyncDaytona, DaytonaConfig
 from tenacity import AsyncRetrying, retry_if_result, stop_after_delay, wait_fixed
 
 from tests.daytona_emulator import Emulator, emulator
-from tests.daytona_emulator.client import EmulatorFailed
+from tests.daytona_emulator.client import IsolationRefused
 from tests.daytona_emulator.isolation import IsolationName
 from tests.daytona_emulator.journal import Entry
 from tests.daytona_emulator_tests import scenario
@@ -39,7 +39,7 @@ async def emulator_or_skip(isolation: IsolationName = "auto", **settings: Any) -
             if running.isolation == "none":
                 pytest.skip(f"sandboxes can't run commands on this machine: {'; '.join(running.limits)}")
             yield running
-    except EmulatorFailed as error:
+    except IsolationRefused as error:
         pytest.skip(str(error))
 
 

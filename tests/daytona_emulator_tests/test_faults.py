@@ -205,7 +205,7 @@ async def test_preview_tokens(sdk: AsyncDaytona) -> None:
 
 
 async def test_preview_can_redirect_to_a_login_page() -> None:
-    async with emulator_or_skip(preview_refusal=307) as emu, sdk_for(emu) as sdk:
+    async with emulator_or_skip(preview_refusal="redirect") as emu, sdk_for(emu) as sdk:
         link = await (await sdk.create(from_snapshot("login"))).get_preview_link(8000)
         async with httpx.AsyncClient() as browser:
             answer = await browser.get(link.url)

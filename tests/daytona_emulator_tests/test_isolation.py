@@ -21,7 +21,7 @@ import pytest
 from daytona import AsyncDaytona, AsyncSandbox, CreateSandboxFromSnapshotParams, DaytonaError, SessionExecuteRequest
 
 from tests.daytona_emulator import Emulator, emulator
-from tests.daytona_emulator.client import EmulatorFailed
+from tests.daytona_emulator.client import IsolationRefused
 from tests.daytona_emulator.isolation import CHECKOUT, IsolationName
 from tests.daytona_emulator_tests.conftest import emulator_or_skip, sdk_for
 from tests.daytona_emulator_tests.scenario import TOKEN_HEADER, serve_app
@@ -191,6 +191,6 @@ async def test_without_isolation_it_says_what_it_cannot_do() -> None:
 
 async def test_unavailable_isolation_is_refused_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(EmulatorFailed, match="bwrap command is not installed"):
+    with pytest.raises(IsolationRefused, match="bwrap command is not installed"):
         async with emulator(isolation="bwrap"):
             raise AssertionError("it started")

@@ -140,9 +140,10 @@ async def test_idle_sandbox_stops_and_is_deleted() -> None:
 
 async def test_time_to_live_ends_a_busy_sandbox() -> None:
     async with emulator(minute_seconds=0.3) as emu, sdk_for(emu) as sdk:
-        sandbox = await sdk.create(from_snapshot("mortal", ttl_minutes=2, auto_stop_interval=0))
+        sandbox = await sdk.create(from_snapshot("mortal", auto_stop_interval=0))
         await sandbox.process.create_session("s")
         await sandbox.process.execute_session_command("s", SessionExecuteRequest(command="sleep 99", run_async=True))
+        await sandbox.set_ttl(1)
         await eventually(is_empty, emu)
 
 
