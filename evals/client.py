@@ -12,6 +12,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt,
 from core.errors import ConfigurationError, EngineBenchError, InfrastructureError
 from evals.models import TERMINAL, EvalRequest, JobStatus, Outcome, Progress, Row
 from evals.protocol import row_from_result
+from evals.secrecy import require_sendable
 from evals.synth import EvalServiceUnavailable, SynthJob
 from evals.traces import download_traces
 
@@ -79,10 +80,11 @@ class EvalClient:
         job = SynthJob(self.url, self._api_key, request, job_id)
         if job_id is None:
             await self._submit(job)
+        limit = asyncio.timeout(deadline)
         try:
             if job_id is None and on_submitted:
                 await on_submitted(job.id)
-            async with asyncio.timeout(deadline) as limit:
+            async with limit:
                 return await self._ended(job, request, on_progress)
         except EvalServiceUnavailable:
             raise
@@ -104,6 +106,8 @@ class EvalClient:
                 f"The task app {request.task_app_url} is behind a gate that wants headers, which a hosted eval service "
                 "can't send. Unset SYNTH_BACKEND_URL to use the embedded one, or make the task app public."
             )
+        for name, value in request.task_app_headers.items():
+            require_sendable(f"The task app's header {name}", value)
         self._share_headers(request.task_app_url, request.task_app_headers)
 
     async def _submit(self, job: SynthJob) -> None:
@@ -134,7 +138,7 @@ class EvalClient:
             if status in TERMINAL:
                 return status, document.get("error")
             await asyncio.sleep(pause)
-            pause = min(1.5 * pause, LONGEST_POLL)
+            pause = min(1.2 * pause, LONGEST_POLL)
 
     def _status(self, document: dict[str, Any]) -> JobStatus:
         status = str(document.get("status")).lower()

@@ -1,6 +1,6 @@
 """The Synth eval protocol as JSON: what an eval job is asked with, how its rows travel, what a task app answers.
 
-Its `details` are ours: the whole `Row`, which a hosted eval service does not send. See docs of `row_from_result`.
+The `details` of a result are ours: the whole `Row`, which a hosted eval service does not send.
 """
 
 import json

@@ -1,5 +1,6 @@
 """The HTTP face of the embedded eval service: Synth's eval protocol (see `protocol.py`)."""
 
+import asyncio
 import hmac
 import tempfile
 import zipfile
@@ -103,9 +104,10 @@ async def _traces_of(job: Job, store: Store) -> AsyncIterator[bytes]:
     with tempfile.TemporaryFile() as file:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
             for row in list(job.rows.values()):
-                archive.writestr(f"{row.correlation_id}/row.json", row.model_dump_json(indent=2))
-                for artifact in await store.artifacts(row.correlation_id):
-                    archive.writestr(f"{row.correlation_id}/{artifact.name}", artifact.content)
+                files = {artifact.name: artifact.content for artifact in await store.artifacts(row.correlation_id)}
+                files["row.json"] = row.model_dump_json(indent=2)
+                for name, content in files.items():
+                    await asyncio.to_thread(archive.writestr, f"{row.correlation_id}/{name}", content)
         file.seek(0)
         while chunk := file.read(CHUNK):
             yield chunk

@@ -4,9 +4,24 @@ from collections.abc import Iterable
 
 from pydantic import SecretStr
 
+from core.errors import ConfigurationError
+
 LONGEST_QUOTE = 500
 SHORTEST_KEY = 8
 """A shorter secret guards nothing, and blanking it out would garble the text."""
+
+
+def require_sendable(name: str, key: SecretStr) -> None:
+    """Refuse a key that no HTTP header can hold, before a library does so by quoting it.
+
+    Raises:
+        ConfigurationError: it is empty, or has a line break, blanks around it or other than ASCII characters.
+    """
+    value = key.get_secret_value()
+    if not value:
+        raise ConfigurationError(f"{name} is empty.")
+    if not (value.isascii() and value.isprintable() and value == value.strip()):
+        raise ConfigurationError(f"{name} has a line break, a blank or a character that no key has: copy it anew.")
 
 
 def redacted(text: str, secrets: Iterable[SecretStr]) -> str:

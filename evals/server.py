@@ -29,6 +29,8 @@ class _Server(uvicorn.Server):
 async def serve_app(app: Any) -> AsyncIterator[str]:
     """The base URL under which `app` is served while the block lasts."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
+        # asyncio does so only for sockets that it made itself; without, each answer takes 40 ms longer
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         config = uvicorn.Config(
             app, lifespan="off", timeout_graceful_shutdown=1, log_config=None, log_level="warning", access_log=False
         )

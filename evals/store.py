@@ -21,6 +21,8 @@ from core.errors import ConfigurationError, EngineBenchError, InfrastructureErro
 from evals.models import TERMINAL, Artifact, JobStatus, Row
 
 SCHEMA_VERSION = 1
+PREPARING = 20_260_101
+"""Key of the PostgreSQL advisory lock under which the schema is made; any number that nobody else uses."""
 LOCK_TIMEOUT = 30.0
 """Seconds to wait for another process that writes to the same SQLite file."""
 
@@ -85,6 +87,7 @@ class Store:
         self._engine = engine
         self._insert = sqlite.insert if engine.dialect.name == "sqlite" else postgresql.insert
         self.location = engine.url.render_as_string(hide_password=True)
+        self._errors: tuple[type[Exception], ...] = (SQLAlchemyError, OSError, *_driver_errors(engine))
 
     async def put(self, run_id: str, job_id: str, row: Row, artifacts: Sequence[Artifact] = ()) -> None:
         """Write a finished rollout. Durable on return; a scored rollout is final, so a second call changes nothing."""
@@ -147,21 +150,33 @@ class Store:
         return [StoredJob(*job) for job in found]
 
     async def _read(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
-        with _explained(self.location):
+        with self._explained():
             async with self._engine.connect() as connection:
                 return (await connection.execute(query)).all()
 
     async def _write(self, *statements: sa.Executable) -> None:
-        with _explained(self.location):
+        with self._explained():
             async with self._engine.begin() as connection:
                 for statement in statements:
                     await connection.execute(statement)
 
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn what a database driver raises into our errors, with what to do and without a password."""
+        try:
+            yield
+        except DBAPIError as error:
+            raise _explanation(self.location, str(error.orig)) from None
+        except self._errors as error:
+            raise _explanation(self.location, f"{type(error).__name__}: {error}") from None
+
     async def _prepare(self) -> None:
-        """Create what is missing, in statements that another process may run at the same time."""
+        """Create what is missing; another process may be doing the same."""
         tables = [CreateTable(table, if_not_exists=True) for table in _metadata.sorted_tables]
         indexes = [CreateIndex(index, if_not_exists=True) for index in _indexes]
-        await self._write(*tables, *indexes)
+        # PostgreSQL's IF NOT EXISTS fails where two do it at once
+        lock = [sa.select(sa.func.pg_advisory_xact_lock(PREPARING))] if self._engine.dialect.name != "sqlite" else []
+        await self._write(*lock, *tables, *indexes)
         versions = [found.version for found in await self._read(sa.select(_version.c.version))]
         if not versions:
             await self._write(self._insert(_version).values(version=SCHEMA_VERSION).on_conflict_do_nothing())
@@ -207,14 +222,22 @@ def _engine(url: str) -> AsyncEngine:
 
 def _sqlite_engine(url: sa.URL) -> AsyncEngine:
     if url.database and url.database != ":memory:":
-        folder = Path(url.database).parent
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigurationError(f"The folder {folder} of the results store can't be made: {error}.") from error
+        _require_writable(Path(url.database))
     engine = create_async_engine(url, connect_args={"timeout": LOCK_TIMEOUT})
     sa.event.listen(engine.sync_engine, "connect", _make_durable)
     return engine
+
+
+def _require_writable(file: Path) -> None:
+    """Make the file and its folders where they are missing: SQLite would say no more than that it can't open it."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.open("ab").close()
+    except OSError as error:
+        raise ConfigurationError(
+            f"The results store {file} can't be written: {error.strerror}. "
+            "Make the file and its folder writable, or name another store in ENGINE_BENCH_STORE_URL."
+        ) from error
 
 
 def _make_durable(connection: Any, _record: Any) -> None:
@@ -225,23 +248,21 @@ def _make_durable(connection: Any, _record: Any) -> None:
     cursor.close()
 
 
-@contextmanager
-def _explained(location: str) -> Iterator[None]:
-    """Turn what a database driver raises into our errors, with what to do and without a password."""
-    try:
-        yield
-    except DBAPIError as error:
-        raise _explanation(location, str(error.orig)) from None
-    except (SQLAlchemyError, OSError) as error:
-        raise _explanation(location, f"{type(error).__name__}: {error}") from None
+def _driver_errors(engine: AsyncEngine) -> tuple[type[Exception], ...]:
+    """What the driver raises past SQLAlchemy: asyncpg does so while it connects."""
+    if engine.dialect.driver != "asyncpg":
+        return ()
+    import asyncpg  # type: ignore[import-untyped]  # noqa: PLC0415 - only where it is used
+
+    return (asyncpg.PostgresError,)
 
 
 def _explanation(location: str, reason: str) -> EngineBenchError:
-    said = f"The results store {location} can't be used: {reason}."
+    said = f"The results store {location} can't be used: {' '.join(reason.split()).rstrip('.')}."
     if "not a database" in reason:
         return ConfigurationError(f"{said} Move that file away, or name another store in ENGINE_BENCH_STORE_URL.")
     if "readonly" in reason or "unable to open" in reason:
-        return ConfigurationError(f"{said} Make the file and its folder writable, or set ENGINE_BENCH_STORE_URL.")
+        return ConfigurationError(f"{said} Make the file's folder writable, or set ENGINE_BENCH_STORE_URL.")
     if "locked" in reason:
         return InfrastructureError(
             f"{said} Another process has held it for {LOCK_TIMEOUT:.0f} s: end it and run again."

@@ -23,7 +23,7 @@ from pydantic import SecretStr
 from core.errors import ConfigurationError, EngineBenchError, InfrastructureError
 from evals.models import EvalRequest
 from evals.protocol import job_arguments
-from evals.secrecy import quoted
+from evals.secrecy import quoted, require_sendable
 
 T = TypeVar("T")
 
@@ -41,9 +41,9 @@ class SynthJob:
     def __init__(self, url: str, api_key: SecretStr, request: EvalRequest, job_id: str | None = None) -> None:
         self._url = url
         self._secrets = (api_key, request.task_app_api_key, *request.task_app_headers.values())
-        if not api_key.get_secret_value() or not request.task_app_api_key.get_secret_value():
-            # EvalJobConfig would mint a task app key, write it to the home folder and upload it
-            raise ConfigurationError("An eval job needs the eval service's key and the task app's key; one is empty.")
+        require_sendable("The eval service's key", api_key)
+        # without one, EvalJobConfig would mint it, write it to the home folder and upload it
+        require_sendable("The task app's key", request.task_app_api_key)
         _require_direct_way(url)
         eval_job, eval_job_config = _import_eval_job()
         config = eval_job_config(backend_url=url, api_key=api_key.get_secret_value(), **job_arguments(request))

@@ -5,11 +5,14 @@ that no proxy cuts a rollout that takes minutes; a direct 200 is taken as well. 
 identifies the rollout, and asking again attaches to the one that runs.
 """
 
+import asyncio
+import json
 import logging
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import httpx
@@ -31,6 +34,8 @@ log = logging.getLogger(__name__)
 
 LARGEST_REPLY = 32 * 1024 * 1024
 """Bytes; a task app keeps its artifacts far below."""
+POLL_PAUSE = 0.2
+"""Seconds between polls, lest a task app that does not hold them is asked without end."""
 CANCEL_TIMEOUT = 5.0
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 RETRIED_STATUS = frozenset({408, 425, 429})
@@ -68,6 +73,14 @@ class Patience:
     """How long the task app may hold a poll; proxies cut at about 100."""
 
 
+class _Reply(NamedTuple):
+    """What is looked at of an HTTP response. No key is in it, even if the task app echoes one."""
+
+    status: int
+    location: str
+    text: str
+
+
 class TaskAppClient:
     """One task app, as one job talks to it."""
 
@@ -85,11 +98,11 @@ class TaskAppClient:
             TaskAppGone: nobody has listened for longer than patience allows.
         """
         reply = await self._send("POST", "/rollout", json=dict(request), headers={"Prefer": "respond-async"})
-        if 400 <= reply.status_code < 500 and reply.status_code not in RETRIED_STATUS:
+        if 400 <= reply.status < 500 and reply.status not in RETRIED_STATUS:
             raise TaskAppRefused(self._refusal(reply))
         self._require(reply, "POST /rollout")
-        if reply.status_code == 202:
-            reply = await self._poll(urlsplit(reply.headers.get("Location", "")).path)
+        if reply.status == 202:
+            reply = await self._poll(urlsplit(reply.location).path)
         return self._scored(reply, request["trace_correlation_id"])
 
     async def cancel(self, correlation_id: str) -> None:
@@ -99,16 +112,19 @@ class TaskAppClient:
         except httpx.HTTPError as error:
             log.warning("Could not cancel rollout %s at the task app: %s", correlation_id, type(error).__name__)
 
-    async def _poll(self, path: str) -> httpx.Response:
+    async def _poll(self, path: str) -> _Reply:
         """Wait for the rollout at a path of this task app; where else its Location points to is never followed."""
-        if not path.startswith("/"):
-            raise RolloutFailed("protocol", "The task app accepted the rollout (202) without a Location to poll.")
+        if not re.fullmatch(r"/[\w.:/-]+", path, re.ASCII):
+            raise RolloutFailed(
+                "protocol", "The task app accepted the rollout (202) without a usable Location to poll."
+            )
         while True:
             reply = await self._poll_once(path)
-            if reply.status_code != 202:
+            if reply.status != 202:
                 return reply
+            await asyncio.sleep(POLL_PAUSE)
 
-    async def _poll_once(self, path: str) -> httpx.Response:
+    async def _poll_once(self, path: str) -> _Reply:
         # A call that fails while the rollout runs is no reason to start the rollout over.
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(RolloutFailed),
@@ -118,13 +134,13 @@ class TaskAppClient:
         )
         return await retrying(self._get, path)
 
-    async def _get(self, path: str) -> httpx.Response:
+    async def _get(self, path: str) -> _Reply:
         reply = await self._send("GET", path, params={"wait": self._patience.long_poll})
-        if reply.status_code not in (401, 403, 404, 410):
+        if reply.status not in (401, 403, 404, 410):
             self._require(reply, f"GET {path}")
         return reply
 
-    async def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+    async def _send(self, method: str, path: str, **options: Any) -> _Reply:
         """One call. As long as nobody listens it was not made at all, and is made again until patience ends."""
         reconnecting = AsyncRetrying(
             retry=retry_if_exception(lambda error: isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)),
@@ -148,7 +164,7 @@ class TaskAppClient:
                 "connection", f"The connection to the task app broke in {method} {path}: {said}."
             ) from None
 
-    async def _exchange(self, method: str, path: str, **options: Any) -> httpx.Response:
+    async def _exchange(self, method: str, path: str, **options: Any) -> _Reply:
         async with self._http.stream(method, path, **options) as reply:
             size, chunks = 0, []
             async for chunk in reply.aiter_bytes():
@@ -157,18 +173,18 @@ class TaskAppClient:
                     raise RolloutFailed("protocol", f"The task app's answer is larger than {LARGEST_REPLY} bytes.")
                 chunks.append(chunk)
             text = redacted(b"".join(chunks).decode(errors="replace"), self._secrets)
-            return httpx.Response(reply.status_code, headers={"Location": reply.headers.get("Location", "")}, text=text)
+            return _Reply(reply.status_code, reply.headers.get("Location", ""), text)
 
-    def _require(self, reply: httpx.Response, call: str) -> None:
-        if reply.status_code not in (200, 202):
-            message = f"The task app answered {call} with {reply.status_code}: {_detail(reply)}"
-            raise RolloutFailed(f"http_{reply.status_code}", message)
+    def _require(self, reply: _Reply, call: str) -> None:
+        if reply.status not in (200, 202):
+            message = f"The task app answered {call} with {reply.status}: {_detail(reply)}"
+            raise RolloutFailed(f"http_{reply.status}", message)
 
-    def _scored(self, reply: httpx.Response, correlation_id: str) -> RolloutReply:
-        if reply.status_code != 200:
-            raise RolloutFailed("lost", f"The task app no longer knows rollout {correlation_id} ({reply.status_code}).")
+    def _scored(self, reply: _Reply, correlation_id: str) -> RolloutReply:
+        if reply.status != 200:
+            raise RolloutFailed("lost", f"The task app no longer knows rollout {correlation_id} ({reply.status}).")
         try:
-            rollout = RolloutReply.model_validate_json(reply.content)
+            rollout = RolloutReply.model_validate_json(reply.text)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False, include_context=False)[0]
             where = ".".join(str(part) for part in first["loc"]) or "body"
@@ -183,20 +199,20 @@ class TaskAppClient:
             raise RolloutFailed("protocol", "The task app's answer is invalid: it says success but has no reward.")
         return rollout
 
-    def _refusal(self, reply: httpx.Response) -> str:
+    def _refusal(self, reply: _Reply) -> str:
         remedy = {
             401: "Its API key and the one sent differ: start the task app anew.",
             403: "Its API key and the one sent differ: start the task app anew.",
             404: "Check that the URL is a task app's and that it knows this benchmark.",
-        }.get(reply.status_code, "Correct the run's parameters.")
+        }.get(reply.status, "Correct the run's parameters.")
         said = _detail(reply)
-        return f"The task app {self._http.base_url} refused the rollout with {reply.status_code}: {said} {remedy}"
+        return f"The task app {self._http.base_url} refused the rollout with {reply.status}: {said} {remedy}"
 
 
-def _detail(reply: httpx.Response) -> str:
+def _detail(reply: _Reply) -> str:
     """The task app's own words: its errors are `{"detail": "..."}`."""
     try:
-        return quoted(str(reply.json()["detail"]))
+        return quoted(str(json.loads(reply.text)["detail"]))
     except (ValueError, TypeError, KeyError):
         return quoted(reply.text) or "(no message)"
 

@@ -23,6 +23,7 @@ IMPATIENT = Patience(retries=2, backoff=0.01, unreachable=0.5, long_poll=0.2)
 def _served(script: ScriptedTaskApp | ScriptedEvalService) -> Iterator[None]:
     """In a thread of its own, as the real ones do not share the flow's event loop either."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         script.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         config = uvicorn.Config(
             script.app(), lifespan="off", timeout_graceful_shutdown=1, log_config=None, log_level="critical"
@@ -32,7 +33,7 @@ def _served(script: ScriptedTaskApp | ScriptedEvalService) -> Iterator[None]:
         thread.start()
         yield
         script.release()
-        script.server.should_exit = True
+        script.server.force_exit = script.server.should_exit = True
         thread.join()
 
 

@@ -150,9 +150,21 @@ async def test_keys_are_not_repeated_when_a_submission_fails(
     assert raised.value.__context__ is None or raised.value.__suppress_context__
 
 
-async def test_no_key_is_minted_where_one_is_missing(client: EvalClient, make_request: Make) -> None:
-    with pytest.raises(ConfigurationError, match="one is empty"):
-        await client.run(make_request(task_app_api_key=SecretStr("")))
+@pytest.mark.parametrize("key", ["", "key-with-a-line-break\n", " key-after-a-blank", "kéy-of-another-alphabet"])
+async def test_keys_that_can_not_be_sent_are_refused_unquoted(
+    hosted: ScriptedEvalService, make_request: Make, key: str
+) -> None:
+    secret, client = SecretStr(key), EvalClient(hosted.url, hosted.api_key)
+    runs = [
+        (EvalClient(hosted.url, secret), make_request()),
+        (client, make_request(task_app_api_key=secret)),
+        (EvalClient(hosted.url, hosted.api_key, share_headers=print), make_request(task_app_headers={"X-T": secret})),
+    ]
+    for client, request in runs:
+        with pytest.raises(ConfigurationError, match=r"is empty|copy it anew") as raised:
+            await client.run(request)
+        assert not key.strip() or key.strip() not in repr(raised.value)
+    assert hosted.submitted == []
 
 
 async def test_keys_are_in_no_repr(client: EvalClient, hosted: ScriptedEvalService, make_request: Make) -> None:

@@ -1,12 +1,14 @@
 """Eval jobs on the embedded eval service, through the client with the real EvalJob, on a task app that misbehaves."""
 
 import asyncio
+import json
 import math
 import sys
 from typing import Any
 
 import httpx
 import pytest
+from fastapi.responses import JSONResponse
 from pydantic import SecretStr
 
 from core.errors import ConfigurationError, InfrastructureError
@@ -81,6 +83,31 @@ async def test_a_task_app_may_answer_directly(
     task_app.asynchronous = False
     outcome = await service.client().run(make_request())
     assert [row.reward for row in outcome.rows] == [1.0, 1.0, 1.0]
+
+
+async def test_a_task_app_may_leave_out_what_is_ours(
+    service: EvalService, store: Store, task_app: ScriptedTaskApp, make_request: Make
+) -> None:
+    def strip(reply: dict[str, Any]) -> None:
+        reply["reward_info"] = {"outcome_reward": 1, "details": None}
+        reply.update(success_status=None, artifact=None, trace={"steps": [1]})
+
+    task_app.faults[0] = changed(strip)
+    (row,) = (await service.client().run(make_request(seeds=[0]))).rows
+    assert (row.reward, row.instance, row.error) == (1.0, None, None)
+    (trace,) = await store.artifacts("run-1-0")
+    assert (trace.name, json.loads(trace.content)) == ("trace.json", {"steps": [1]})
+
+
+@pytest.mark.parametrize("location", ["", "rollouts/1", "//elsewhere.invalid", "/a b", "/\u00e4"])
+async def test_a_location_that_leads_nowhere_is_no_score(
+    service: EvalService, task_app: ScriptedTaskApp, make_request: Make, location: str
+) -> None:
+    headers = {"Location": location}
+    task_app.faults[0] = lambda _n, _reply: JSONResponse({}, 202, headers)
+    (row,) = (await service.client().run(make_request(seeds=[0]))).rows
+    assert row.error is not None
+    assert "Location" in row.error.message
 
 
 @pytest.mark.parametrize(

@@ -180,7 +180,7 @@ async def test_a_store_locked_by_another_process_is_said_to_be(
         ("mysql+aiomysql://me:s3cret-word@127.0.0.1/db", ConfigurationError, "can't be a mysql database"),
         ("postgresql+nodriver://me:s3cret-word@127.0.0.1/db", ConfigurationError, "No asynchronous driver"),
         ("s3cret-word", ConfigurationError, "can't be read"),
-        ("sqlite+aiosqlite:////dev/null/rollouts.db", ConfigurationError, "can't be made"),
+        ("sqlite+aiosqlite:////dev/null/rollouts.db", ConfigurationError, "writable"),
         ("sqlite+aiosqlite:////dev", ConfigurationError, "writable"),
     ],
 )
