@@ -1,13 +1,13 @@
 """A task app that somebody else runs: used as it is, so most verbs have nothing to do."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import httpx
 from pydantic import SecretStr, ValidationError
 
 from core.errors import InfrastructureError
-from sandboxes.base import Endpoint, Sandbox, SandboxSpec
+from sandboxes.base import Endpoint, Sandbox, SandboxRecord, SandboxSpec
 from sandboxes.bundle import Bundle
 from sandboxes.health import Answer, wait_until_healthy
 
@@ -48,6 +48,10 @@ class RunningTaskApp:
 
     async def cleanup(self, spec: SandboxSpec) -> None:
         """Nothing: who started it stops it."""
+
+    async def list(self) -> Sequence[SandboxRecord]:
+        """None: it is not ours to sweep."""
+        return ()
 
 
 async def _no_log() -> str:
