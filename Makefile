@@ -4,10 +4,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: eval test check format bench lock clean
+.PHONY: eval serve deploy test check format bench lock clean
 
 eval: $(READY)
 	@$(BIN)/engine-bench run --local --agent gold --benchmark sample
+
+# A Prefect server with its UI, all deployments and a worker on this machine, until Ctrl-C.
+serve: $(READY)
+	@exec $(BIN)/python -m deployments.serve
+
+# The same deployments on the server that PREFECT_API_URL names.
+deploy: $(READY)
+	@$(BIN)/python -m deployments.register
 
 test: $(READY)
 	$(BIN)/pytest

@@ -1,0 +1,1 @@
+"""Everything that puts the flow into service: registration, worker, automations, compose and Kubernetes files."""

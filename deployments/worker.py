@@ -1,0 +1,89 @@
+"""A Prefect worker as a child process, and how it is stopped without losing what its runs would clean up."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from uuid import uuid4
+
+import psutil
+
+from deployments.work_pool import WORK_POOL
+
+CLEANUP_PATIENCE = 90.0
+"""Seconds that runs get to remove their sandboxes before they are killed; the sweep removes what is left then."""
+
+WORKER_PATIENCE = 20.0
+
+MARK = "ENGINE_BENCH_WORKER"
+"""Environment variable that names the worker in its runs' processes. Those have sessions of their own, and outlive it."""
+
+_ENGINES = ("prefect.engine", "prefect.flow_engine")
+"""Modules that Prefect's worker runs a flow run's process with."""
+
+
+class Worker:
+    """One worker of the work pool, in a session of its own, so that Ctrl-C does not reach it."""
+
+    def __init__(self, environment: Mapping[str, str], name: str | None = None) -> None:
+        command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", WORK_POOL, "--install-policy", "never"]
+        self._mark = uuid4().hex
+        self._child = subprocess.Popen(
+            [*command, *(["--name", name] if name else [])],
+            env=os.environ | environment | {MARK: self._mark},
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def wait(self) -> int:
+        """Wait until the worker ends by itself, and return its exit code."""
+        return self._child.wait()
+
+    def runs(self) -> list[psutil.Process]:
+        """The processes of the flow runs that it executes now, also if it has died itself."""
+        return [process for process in self._family() if _is_engine(process)]
+
+    def stop(self) -> None:
+        """End its runs, each with its cleanup, and then the worker.
+
+        In this order: a worker that is told to stop kills its runs within a quarter of a second, leaves them Running,
+        and their sandboxes behind.
+        """
+        asked: set[psutil.Process] = set()
+        deadline = time.monotonic() + CLEANUP_PATIENCE
+        # Again and again, as the worker may pick up another run meanwhile.
+        while (running := self.runs()) and time.monotonic() < deadline:
+            for process in set(running) - asked:
+                _send(process.terminate)
+            asked |= set(running)
+            psutil.wait_procs(running, timeout=1)
+        self._child.terminate()
+        _, survivors = psutil.wait_procs(self._family(), timeout=WORKER_PATIENCE)
+        for survivor in survivors:
+            _send(survivor.kill)
+        self._child.wait()
+
+    def _family(self) -> list[psutil.Process]:
+        """The worker and all that it has started, but for local sandboxes: what is in those has another environment."""
+        return [process for process in psutil.process_iter() if _mark_of(process) == self._mark]
+
+
+def _mark_of(process: psutil.Process) -> str | None:
+    try:
+        return process.environ().get(MARK)
+    except psutil.Error:
+        return None  # it has just ended, or belongs to somebody else
+
+
+def _is_engine(process: psutil.Process) -> bool:
+    try:
+        return any(engine in process.cmdline() for engine in _ENGINES)
+    except psutil.Error:
+        return False  # it has just ended
+
+
+def _send(signal: Callable[[], None]) -> None:
+    with suppress(psutil.NoSuchProcess):
+        signal()

@@ -1,0 +1,23 @@
+"""What runs when a flow run has ended badly, perhaps in another process than the run itself.
+
+Prefect passes the arguments by name, and only logs what a hook raises. So these are short, go by the flow run's id
+alone, and may run twice.
+"""
+
+from prefect import Flow
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.logging import get_logger
+
+from core.settings import Settings
+from flows.sweep import our_sandboxes
+
+
+async def remove_own_sandboxes(flow: Flow[..., object], flow_run: FlowRun, state: State[object]) -> None:
+    """Remove what this run's own cleanup has missed: for on_failure, on_crashed and on_cancellation."""
+    logger = get_logger("engine-bench.hooks")
+    async for backend, record in our_sandboxes(Settings(), skipped=logger.debug):
+        if record.spec.run_id == str(flow_run.id):
+            logger.warning(
+                f"Removing {record.spec.name}, which flow run {flow_run.name} ({state.name}) has left behind"
+            )
+            await backend.cleanup(record.spec)
