@@ -100,12 +100,13 @@ def table(result: ResultDocument) -> Table:
     """The rollouts of a run, one row each."""
     attempts = any(row.attempt for row in result.rollouts)
     shown = Table(title=f"{result.run} · {result.benchmark.name}", title_justify="left")
-    shown.add_column("instance")
+    shown.add_column("instance", no_wrap=True)
     if attempts:
         shown.add_column("attempt", justify="right")
     for name in ("reward", "tests", "seconds"):
         shown.add_column(name, justify="right")
-    shown.add_column("error", overflow="fold")
+    # one line each: the whole of it is in the result document and in the artifacts
+    shown.add_column("error", no_wrap=True, overflow="ellipsis")
     for row in result.rollouts:
         shown.add_row(*_cells(row, attempts))
     return shown

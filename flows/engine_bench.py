@@ -66,7 +66,12 @@ class Job:
         }
 
 
-@flow(name="engine-bench")
+def name_run() -> str:
+    """Called by Prefect once the parameters of a run are known."""
+    return Parameters.model_validate(flow_run.get_parameters()).title
+
+
+@flow(name="engine-bench", flow_run_name=name_run)
 @form(Parameters)
 async def engine_bench(parameters: Parameters) -> ResultDocument:
     """Score a coding agent on EngineBench: each lane makes a sandbox, evaluates its share, and cleans up."""

@@ -56,6 +56,18 @@ class Parameters(BaseModel):
         "Its key is read from ENVIRONMENT_API_KEY.",
     )
 
+    @property
+    def title(self) -> str:
+        """What a run of these is called, e.g. `daytona · codex · gpt-5.2 · sample · 16 seeds`."""
+        amount = "all seeds" if self.seeds == 0 else f"{self.seeds} seed{'s' if self.seeds > 1 else ''}"
+        attempts = f"{self.attempts} attempts" if self.attempts > 1 else ""
+        return " · ".join(filter(None, (self.backend, self.agent, self.model, self.benchmark, amount, attempts)))
+
+    @property
+    def tags(self) -> list[str]:
+        """What a run is found by in the Prefect UI."""
+        return list(filter(None, (self.backend, self.benchmark, self.agent, self.model)))
+
 
 Model = TypeVar("Model", bound=BaseModel)
 Result = TypeVar("Result")

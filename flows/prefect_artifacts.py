@@ -4,14 +4,17 @@ import json
 from uuid import UUID
 
 from prefect.artifacts import (
+    acreate_image_artifact,
     acreate_markdown_artifact,
     acreate_progress_artifact,
     acreate_table_artifact,
     aupdate_progress_artifact,
 )
+from prefect.client.orchestration import get_client
 from prefect.logging import get_run_logger
 
 from evals.models import Progress
+from flows import chart
 from flows.plan import Plan
 from flows.result import ResultDocument
 from flows.run_folder import RunFolder
@@ -57,6 +60,13 @@ class LiveProgress:
         return sum(completed * mean for completed, mean in scored) / weight if weight else None
 
 
+async def tag_run(run_id: str, tags: list[str]) -> None:
+    """Add tags to those that the run has already."""
+    async with get_client() as client:
+        run = await client.read_flow_run(UUID(run_id))
+        await client.update_flow_run(run.id, tags={*run.tags, *tags})
+
+
 async def publish(result: ResultDocument, folder: RunFolder) -> None:
     """Put the summary and the table of rollouts into the Prefect UI."""
     key = f"{result.benchmark.name}-{result.parameters['backend']}"
@@ -73,6 +83,11 @@ async def publish(result: ResultDocument, folder: RunFolder) -> None:
         ],
         key=f"rollouts-{key}",
         description=f"Rollouts of {result.run}",
+    )
+    await acreate_image_artifact(
+        image_url=chart.data_uri(chart.rewards(result.rollouts)),
+        key=f"rewards-{key}",
+        description="Mean reward by instance",
     )
     await acreate_markdown_artifact(
         markdown=markdown(result, folder), key=f"summary-{key}", description=f"mean reward {number(result.mean_reward)}"

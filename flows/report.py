@@ -42,6 +42,7 @@ class Report:
             + (f" ({parameters.model})" if parameters.model else "")
             + f" in {len(plan.lanes)} {parameters.backend} sandbox{'es' if len(plan.lanes) > 1 else ''}"
         )
+        await prefect_artifacts.tag_run(plan.run_id, parameters.tags)
         await report._progress.begin()
         return report
 
