@@ -8,6 +8,8 @@ from typing import Any
 
 import uvicorn
 
+from core.errors import InfrastructureError
+
 
 class _Server(uvicorn.Server):
     """A uvicorn that tells when it is ready and leaves the process's signal handlers alone."""
@@ -36,8 +38,11 @@ async def serve_app(app: Any) -> AsyncIterator[str]:
         )
         server = _Server(config)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
+        serving.add_done_callback(lambda _: server.ready.set())
         try:
             await server.ready.wait()
+            if serving.done():
+                raise InfrastructureError(f"The eval service could not start: {serving.exception()!r}. Run again.")
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
             server.should_exit = True

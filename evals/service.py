@@ -39,8 +39,8 @@ class EvalService:
         self._locks = RolloutLocks()
         self._jobs: dict[str, Job] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
-        self._stopped_as: dict[str, tuple[JobStatus, str]] = {}
-        """Why a job was stopped, by its id."""
+        self._ends: dict[str, tuple[JobStatus, str | None]] = {}
+        """How a job ends, by its id, as soon as that is settled: from then on it is not cancelled (again)."""
         self._headers: dict[str, Mapping[str, SecretStr]] = {}
 
     def client(self) -> EvalClient:
@@ -64,6 +64,8 @@ class EvalService:
         job.status = "running"
         self._jobs[job.id] = job
         self._running[job.id] = asyncio.create_task(self._run(job), name=job.id)
+        # Let it begin: a task that is cancelled before it does could not even write down that it was.
+        await asyncio.sleep(0)
         return job
 
     async def find(self, job_id: str) -> Job | None:
@@ -93,9 +95,8 @@ class EvalService:
         task = self._running.get(job_id)
         if task is None:
             return
-        if job_id not in self._stopped_as:
-            # only once: a second cancellation would break off what the first one does at the task app
-            self._stopped_as[job_id] = (status, reason)
+        if job_id not in self._ends:
+            self._ends[job_id] = (status, reason)
             task.cancel()
         await asyncio.wait([task])
 
@@ -111,7 +112,7 @@ class EvalService:
                     )
 
     async def _run(self, job: Job) -> None:
-        status, error = await self._ended(job)
+        status, error = self._ends[job.id] = await self._ended(job)
         try:
             await self._finish(job, status, error)
         except EngineBenchError as failure:
@@ -127,7 +128,7 @@ class EvalService:
             async with connect(url, job.request.task_app_api_key, headers, self._patience) as task_app:
                 await JobRunner(job, self.store, task_app, self._patience, self._locks).run()
         except asyncio.CancelledError:
-            return self._stopped_as.get(job.id, ("failed", f"{INTERRUPTED}: its process was stopped."))
+            return self._ends.get(job.id, ("failed", f"{INTERRUPTED}: its process was stopped."))
         except EngineBenchError as failure:
             return "failed", str(failure)
         except Exception as bug:

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from core.errors import ConfigurationError, InfrastructureError
 from evals.client import EvalClient
 from evals.models import Policy, Progress, Row
+from evals.protocol import JobRequest
 from evals.service import EvalService, serve
 from evals.store import Store
 from tests.evals.conftest import IMPATIENT
@@ -339,6 +340,41 @@ async def test_cancelling_the_client_cancels_the_rollouts(
     assert job is not None
     assert job.status == "cancelled"
     assert [row.seed for row in await store.rows("run-1")] == [0]
+
+
+async def test_a_job_can_be_cancelled_the_moment_it_is_submitted(
+    service: EvalService, store: Store, task_app: ScriptedTaskApp
+) -> None:
+    body = {"task_app_url": task_app.url, "task_app_api_key": task_app.api_key, "seeds": [0]}
+    job = await service.submit(JobRequest.model_validate(body))
+    await asyncio.gather(service.cancel(job, "first"), service.cancel(job, "second"))
+    await service.cancel(job, "third")
+
+    stored = await store.job(job.id)
+    assert stored is not None
+    assert (job.status, job.error) == (stored.status, stored.error) == ("cancelled", "first")
+    assert await service.find(job.id) is job
+
+
+async def test_a_job_that_is_being_written_down_is_not_cancelled(
+    service: EvalService, store: Store, task_app: ScriptedTaskApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish_job, writing, go_on = store.finish_job, asyncio.Event(), asyncio.Event()
+
+    async def slow_finish(*arguments: Any) -> None:
+        writing.set()
+        await go_on.wait()
+        await finish_job(*arguments)
+
+    monkeypatch.setattr(store, "finish_job", slow_finish)
+    body = {"task_app_url": task_app.url, "task_app_api_key": task_app.api_key, "seeds": [0]}
+    job = await service.submit(JobRequest.model_validate(body))
+    await writing.wait()
+    cancelling = asyncio.create_task(service.cancel(job, "too late"))
+    await asyncio.sleep(0)
+    go_on.set()
+    await cancelling
+    assert (job.status, job.error) == ("completed", None)
 
 
 async def test_a_deadline_cancels_the_job(service: EvalService, task_app: ScriptedTaskApp, make_request: Make) -> None:
