@@ -18,7 +18,7 @@ CLEANUP_PATIENCE = 90.0
 WORKER_PATIENCE = 20.0
 
 MARK = "ENGINE_BENCH_WORKER"
-"""Environment variable that names the worker in its runs' processes. Those have sessions of their own, and outlive it."""
+"""Environment variable that names the worker in its runs' processes. Those outlive it, in sessions of their own."""
 
 _ENGINES = ("prefect.engine", "prefect.flow_engine")
 """Modules that Prefect's worker runs a flow run's process with."""
