@@ -99,20 +99,22 @@ def live(console: Console) -> Iterator[None]:
 def table(result: ResultDocument) -> Table:
     """The rollouts of a run, one row each."""
     attempts = any(row.attempt for row in result.rollouts)
-    shown = Table(title=f"{result.run} · {result.benchmark.name}", title_justify="left")
+    errors = any(row.error for row in result.rollouts)
+    shown = Table(title=f"{result.run} · {result.benchmark.name}", title_justify="left", expand=errors)
     shown.add_column("instance", no_wrap=True)
     if attempts:
         shown.add_column("attempt", justify="right")
     for name in ("reward", "tests", "seconds"):
         shown.add_column(name, justify="right")
-    # one line each: the whole of it is in the result document and in the artifacts
-    shown.add_column("error", no_wrap=True, overflow="ellipsis")
+    if errors:
+        # one line each: the whole of it is in the result document and in the artifacts
+        shown.add_column("error", no_wrap=True, overflow="ellipsis", ratio=1)
     for row in result.rollouts:
-        shown.add_row(*_cells(row, attempts))
+        shown.add_row(*_cells(row, attempts, errors))
     return shown
 
 
-def _cells(row: RolloutRow, attempts: bool) -> list[str]:
+def _cells(row: RolloutRow, attempts: bool, errors: bool) -> list[str]:
     if row.reward is None:
         reward = "[yellow]no score[/]"
     else:
@@ -125,7 +127,7 @@ def _cells(row: RolloutRow, attempts: bool) -> list[str]:
         reward,
         tests,
         f"{sum(row.phases.values()):.1f}",
-        error,
+        *([error] if errors else []),
     ]
 
 
