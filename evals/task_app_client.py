@@ -205,7 +205,7 @@ class TaskAppClient:
             403: "Its API key and the one sent differ: start the task app anew.",
             404: "Check that the URL is a task app's and that it knows this benchmark.",
         }.get(reply.status, "Correct the run's parameters.")
-        said = _detail(reply)
+        said = f"{_detail(reply).rstrip('.')}."
         return f"The task app {self._http.base_url} refused the rollout with {reply.status}: {said} {remedy}"
 
 
