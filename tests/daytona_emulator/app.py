@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from . import operator_routes, sandbox_routes, snapshot_routes, toolbox_proxy
@@ -23,6 +24,11 @@ from .world import World, WorldHere
 async def _answer_api_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ApiError)
     return error_response(request, error)
+
+
+async def _answer_http_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    return error_response(request, ApiError(error.status_code, error.detail))
 
 
 async def _answer_invalid(request: Request, error: Exception) -> JSONResponse:
@@ -62,6 +68,7 @@ def build_app(world: World) -> ASGIApp:
     app = FastAPI(title="Daytona emulator", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.world = world
     app.add_exception_handler(ApiError, _answer_api_error)
+    app.add_exception_handler(HTTPException, _answer_http_error)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_api_route("/api/config", config)
     app.add_api_route("/api/health", health)

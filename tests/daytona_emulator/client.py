@@ -17,9 +17,11 @@ from .isolation import CHECKOUT
 from .journal import Entry
 from .settings import Settings
 
+END_SECONDS = 30
+
 
 class EmulatorFailed(RuntimeError):
-    """The emulator's process ended before it accepted requests."""
+    """The emulator's process did not start, or did not end, as it should."""
 
 
 class IsolationRefused(EmulatorFailed):
@@ -99,9 +101,18 @@ async def emulator(**settings: Any) -> AsyncIterator[Emulator]:
         async with httpx.AsyncClient(base_url=base, headers=headers, trust_env=False) as operator:
             yield Emulator(api_key=wanted.api_key, pid=process.pid, _operator=operator, **announced)
     finally:
-        if process.returncode is None:
-            process.terminate()
+        await _end(process)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.terminate()
+    try:
+        await asyncio.wait_for(process.communicate(), END_SECONDS)
+    except TimeoutError:
+        process.kill()
         await process.communicate()
+        raise EmulatorFailed(f"the emulator did not end within {END_SECONDS} s of SIGTERM and was killed") from None
 
 
 def _scalars(settings: Settings) -> list[tuple[str, Any]]:

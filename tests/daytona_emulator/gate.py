@@ -48,7 +48,7 @@ class Gate:
         if path in OPEN_PATHS:
             return None
         key = connection.headers.get("authorization", "").removeprefix("Bearer ")
-        if not secrets.compare_digest(key, self._settings.api_key):
+        if not secrets.compare_digest(key.encode(), self._settings.api_key.encode()):
             return error_response(connection, ApiError(401, "Invalid credentials"))
         subject = f"{connection.scope.get('method', 'WEBSOCKET')} {path.removeprefix('/api')}"
         if path.startswith("/toolbox/"):

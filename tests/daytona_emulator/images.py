@@ -18,6 +18,7 @@ import websockets
 from .daemons import BootFailed, Daemon
 from .errors import ApiError
 from .isolation import Cell, Isolation
+from .tasks import lasting
 
 DEFAULT_WORKDIR = "/root"
 SKIPPED = re.compile(r"\b(apt|apt-get|debconf-set-selections|apk|yum|dnf)\b|pip install --upgrade pip\b")
@@ -143,8 +144,8 @@ class ImageBuilder:
             if dockerfile.digest in self._images:
                 log.write(f"CACHED {dockerfile.digest[:12]}")
                 return self._images[dockerfile.digest]
-            await asyncio.sleep(self._build_seconds)
-            layers = await self._layers(dockerfile, log)
+            async with lasting(self._build_seconds):
+                layers = await self._layers(dockerfile, log)
             image = Image(layers, dockerfile.env, dockerfile.workdir, dockerfile.entrypoint)
             self._images[dockerfile.digest] = image
             return image

@@ -244,12 +244,13 @@ def run_directory(isolation: Isolation) -> RunDirectory:
 
 def private_tmpfs() -> RunDirectory:
     """A tmpfs that only this process and its children see; the kernel drops it with the last of them."""
-    enter_private_mounts()
-    for candidate in MOUNT_POINTS:
-        if Path(candidate).is_dir():
-            namespace_init.mount("emulator", Path(candidate), "tmpfs", 0, "mode=755")
-            return RunDirectory(Path(candidate))
-    raise IsolationUnavailable(f"none of {', '.join(MOUNT_POINTS)} exists; create one, empty, to mount on")
+    needed = [CHECKOUT, *(Path(prefix).resolve() for prefix in (sys.prefix, sys.base_prefix))]
+    for candidate in map(Path, MOUNT_POINTS):
+        if candidate.is_dir() and not any(path.is_relative_to(candidate) for path in needed):
+            enter_private_mounts()
+            namespace_init.mount("emulator", candidate, "tmpfs", 0, "mode=755")
+            return RunDirectory(candidate)
+    raise IsolationUnavailable(f"no directory to mount on: of {', '.join(MOUNT_POINTS)} none is there, or free")
 
 
 def enter_private_mounts() -> None:

@@ -16,6 +16,7 @@ from .models import SandboxState
 from .previews import Previews
 from .sandbox import Sandbox
 from .settings import Settings
+from .tasks import lasting
 
 
 class Lifecycle:
@@ -101,18 +102,22 @@ class Lifecycle:
 
     async def _boot(self, sandbox: Sandbox, through: SandboxState) -> None:
         await self._set_state(sandbox, through)
-        await asyncio.sleep(self._settings.boot_seconds + self._faults.delay("slow_boot", sandbox.name))
-        fault = self._faults.take("failed_boot", sandbox.name)
-        if fault:
-            raise BootFailed(fault.message or "the runner was made to fail")
-        if self._isolation.name != "none":
-            sandbox.cell = sandbox.cell or Cell(self._directory / sandbox.id, sandbox.image.layers)
-            sandbox.daemon = await Daemon.start(
-                self._isolation, sandbox.cell, sandbox.environment, sandbox.image.workdir, sandbox.online
-            )
+        async with lasting(self._settings.boot_seconds + self._faults.delay("slow_boot", sandbox.name)):
+            fault = self._faults.take("failed_boot", sandbox.name)
+            if fault:
+                raise BootFailed(fault.message or "the runner was made to fail")
+            await self._start_daemon(sandbox)
         sandbox.touch()
         sandbox.moving = False
         await self._set_state(sandbox, "started")
+
+    async def _start_daemon(self, sandbox: Sandbox) -> None:
+        if self._isolation.name == "none":
+            return
+        sandbox.cell = sandbox.cell or Cell(self._directory / sandbox.id, sandbox.image.layers)
+        sandbox.daemon = await Daemon.start(
+            self._isolation, sandbox.cell, sandbox.environment, sandbox.image.workdir, sandbox.online
+        )
 
     async def _end(self, sandbox: Sandbox) -> None:
         if sandbox.daemon:

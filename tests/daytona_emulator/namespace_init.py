@@ -123,7 +123,7 @@ class View:
         self._add_own_directories()
         self._add_devices()
         for path in self.plan.hidden:
-            if self.inside(path).is_dir():
+            if Path(path).parts[1] not in OWN and self.inside(path).is_dir():
                 mount("hidden", self.inside(path), "tmpfs")
         for path in self.plan.shown:
             self._show(path)
@@ -156,7 +156,7 @@ class View:
     def _add_devices(self) -> None:
         dev = self.root / "dev"
         mount("dev", dev, "tmpfs", MS_NOSUID, "mode=755")
-        for name in DEVICES:
+        for name in filter(lambda name: Path("/dev", name).exists(), DEVICES):
             (dev / name).touch()
             mount(f"/dev/{name}", dev / name, flags=MS_BIND)
         for name, target in (("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")):

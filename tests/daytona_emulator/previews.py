@@ -72,12 +72,15 @@ class Preview:
         if self._signature:
             return self._signature.valid()
         given = request.headers.get(TOKEN_HEADER) or request.query_params.get(TOKEN_QUERY) or ""
-        key = request.headers.get("authorization", "").removeprefix("Bearer ")
         return (
             self._sandbox.public
-            or secrets.compare_digest(given, self._sandbox.token)
-            or secrets.compare_digest(key, self._settings.api_key)
+            or secrets.compare_digest(given.encode(), self._sandbox.token.encode())
+            or self._carries_api_key(request)
         )
+
+    def _carries_api_key(self, request: Request) -> bool:
+        key = request.headers.get("authorization", "").removeprefix("Bearer ")
+        return secrets.compare_digest(key.encode(), self._settings.api_key.encode())
 
     async def _relay(self, request: Request) -> Response:
         if self._sandbox.daemon is None:
@@ -85,7 +88,8 @@ class Preview:
         if request.headers.get(NO_ACTIVITY_HEADER) != "true":
             self._sandbox.touch()
         raw_path: bytes = request.scope["raw_path"]
-        return await relay(self._sandbox.daemon.client, request, b"/proxy/%d" % self._port + raw_path, OWN_HEADERS)
+        withheld = OWN_HEADERS | {"authorization"} if self._carries_api_key(request) else OWN_HEADERS
+        return await relay(self._sandbox.daemon.client, request, b"/proxy/%d" % self._port + raw_path, withheld)
 
 
 class Listener:

@@ -21,9 +21,9 @@ class Settings(BaseModel):
     isolation: IsolationName = "auto"
     """How sandboxes are confined: `auto` takes namespaces, else bubblewrap, else none (no commands)."""
     boot_seconds: float = Field(default=0, ge=0)
-    """How long a sandbox takes to start, on top of the time that it really takes."""
+    """How long a sandbox takes to start, at least."""
     build_seconds: float = Field(default=0, ge=0)
-    """How long an image takes to build, on top of its RUN steps; a built image is cached and costs nothing again."""
+    """How long an image takes to build, at least; a built image is cached and costs nothing again."""
     delete_seconds: float = Field(default=0, ge=0)
     """How long a sandbox or a snapshot stays in its deleting state."""
     latency_ms: float = Field(default=0, ge=0)

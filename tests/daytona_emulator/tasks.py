@@ -1,13 +1,27 @@
-"""Background work that ends with its owner."""
+"""Background work that ends with its owner, and work that takes a given time."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
 logger = logging.getLogger(__name__)
+
+
+@contextlib.asynccontextmanager
+async def lasting(seconds: float) -> AsyncIterator[None]:
+    """Stretch the block to that length, in success and in failure; a block that takes longer is left alone."""
+    clock = asyncio.get_running_loop().time
+    end = clock() + seconds
+    try:
+        yield
+    except Exception:
+        await asyncio.sleep(max(0, end - clock()))
+        raise
+    await asyncio.sleep(max(0, end - clock()))
 
 
 class Tasks:

@@ -19,7 +19,7 @@ from daytona import (
 )
 from daytona.common.sandbox import ListSandboxesQuery
 
-SERVER = "cd /app && exec python3 -u -m http.server 8000"
+SERVER = "python3 -u -m http.server 8000"
 TOKEN_HEADER = "X-Daytona-Preview-Token"
 
 
@@ -95,10 +95,10 @@ async def use_previews(sandbox: AsyncSandbox) -> None:
         assert (await browser.get(f"{signed.url}/index.txt")).status_code == 401
 
 
-async def serve_app(sandbox: AsyncSandbox) -> str:
-    """Start a web server on /app and port 8000; returns its command id once it listens."""
+async def serve_app(sandbox: AsyncSandbox, server: str = SERVER) -> str:
+    """Start a web server in /app on port 8000; returns its command id once it says that it is `Serving HTTP`."""
     await sandbox.process.create_session("server")
-    request = SessionExecuteRequest(command=SERVER, run_async=True)
+    request = SessionExecuteRequest(command=f"mkdir -p /app && cd /app && exec {server}", run_async=True)
     command = (await sandbox.process.execute_session_command("server", request)).cmd_id
     await wait_for_output(sandbox, "server", command, "Serving HTTP")
     return command

@@ -38,6 +38,21 @@ def from_snapshot(name: str) -> CreateSandboxFromSnapshotParams:
     return CreateSandboxFromSnapshotParams(name=name)
 
 
+SHOW_HEADERS = """
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+class Show(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(str(self.headers).encode())
+
+server = HTTPServer(("", 8000), Show)
+print("Serving HTTP")
+server.serve_forever()
+"""
+
+
 async def state_of(sdk: AsyncDaytona, name: str) -> str:
     return str((await sdk.get(name)).state)
 
@@ -202,6 +217,18 @@ async def test_preview_tokens(sdk: AsyncDaytona) -> None:
         assert (await browser.get(link.url, headers={TOKEN_HEADER: link.token})).status_code == 401
         renewed = await sandbox.get_preview_link(8000)
         assert (await browser.get(renewed.url, headers={TOKEN_HEADER: renewed.token})).status_code == 200
+
+
+async def test_api_key_opens_a_preview_and_is_not_passed_on(emu: Emulator, sdk: AsyncDaytona) -> None:
+    sandbox = await sdk.create(from_snapshot("keyed"))
+    await sandbox.fs.upload_file(SHOW_HEADERS.encode(), "/app/show.py")
+    await serve_app(sandbox, "python3 -u show.py")
+    link = await sandbox.get_preview_link(8000)
+    async with httpx.AsyncClient() as browser:
+        headers = {"Authorization": f"Bearer {emu.api_key}", "X-API-Key": "the app's own"}
+        seen = (await browser.get(link.url, headers=headers)).text
+    assert "the app's own" in seen
+    assert emu.api_key not in seen
 
 
 async def test_preview_can_redirect_to_a_login_page() -> None:

@@ -23,7 +23,7 @@ from daytona import AsyncDaytona, AsyncSandbox, CreateSandboxFromSnapshotParams,
 from tests.daytona_emulator import Emulator, emulator
 from tests.daytona_emulator.client import IsolationRefused
 from tests.daytona_emulator.isolation import CHECKOUT, IsolationName
-from tests.daytona_emulator_tests.conftest import emulator_or_skip, sdk_for
+from tests.daytona_emulator_tests.conftest import emulator_or_skip, eventually, sdk_for
 from tests.daytona_emulator_tests.scenario import TOKEN_HEADER, serve_app
 
 CONFINED: list[IsolationName] = ["namespace", "bwrap"]
@@ -177,6 +177,18 @@ async def test_killed_emulator_leaves_nothing_behind(isolation: IsolationName, e
         os.kill(emu.pid, ending)
         assert await gone([psutil.Process(emu.pid), *processes] if psutil.pid_exists(emu.pid) else processes)
     assert left_behind(before) == set()
+
+
+async def test_reset_in_the_middle_of_a_boot_leaves_no_process(emu: Emulator, sdk: AsyncDaytona) -> None:
+    boots = [asyncio.create_task(create(sdk, f"s{number}")) for number in range(3)]
+    await eventually(has_sandboxes, emu)
+    await emu.reset()
+    assert psutil.Process(emu.pid).children(recursive=True) == []
+    await asyncio.gather(*boots, return_exceptions=True)
+
+
+async def has_sandboxes(emu: Emulator) -> bool:
+    return len(await emu.sandboxes()) == 3
 
 
 async def test_without_isolation_it_says_what_it_cannot_do() -> None:
