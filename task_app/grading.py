@@ -62,10 +62,13 @@ class Grader:
         limits: GradingLimits | None = None,
     ) -> None:
         self._limits = limits or GradingLimits()
-        self._isolation = isolation
+        self.isolation = isolation
+        """How submissions are confined."""
         self._scaffold = scaffold
+        self._work = work
+        self._slots = slots
         self._toolchain: Toolchain | None = None
-        self._pool = SlotPool(scaffold, work, slots, isolation, self._warm_slot)
+        self._pool: SlotPool | None = None
 
     async def warm(self) -> None:
         """Build the scaffold and fill the slots.
@@ -74,11 +77,15 @@ class Grader:
             InfrastructureFailure: the scaffold does not build as it is, or cargo is missing.
         """
         self._toolchain = await Toolchain.detect(self._scaffold)
+        self._work.mkdir(parents=True, exist_ok=True)
+        self.isolation = await self.isolation.reaching(self._toolchain.cargo, self._work)
+        self._pool = SlotPool(self._scaffold, self._work, self._slots, self.isolation, self._warm_slot)
         await self._pool.warm()
 
     async def close(self) -> None:
         """Remove the slots, once none is in use."""
-        await self._pool.close()
+        if self._pool is not None:
+            await self._pool.close()
 
     async def grade(self, submission: Submission, *, enforce_rules: bool = True) -> Grade:
         """Compile and test a submission.
@@ -89,6 +96,7 @@ class Grader:
         Raises:
             InfrastructureFailure: no fault of the submission; it has no grade.
         """
+        assert self._pool is not None, "warm() comes first"
         total = len(rust.test_names(submission.tests))
         if total == 0:
             raise InfrastructureFailure(f"There are no hidden tests for {submission.card_file}; check the benchmark.")
@@ -129,10 +137,10 @@ class Grader:
             workspace=slot.path,
             uid=slot.compile_uid,
             binds=self._toolchain.binds(),
-            environment={**self._toolchain.environment(self._isolation), "CARGO_INCREMENTAL": "1"},
+            environment={**self._toolchain.environment(self.isolation), "CARGO_INCREMENTAL": "1"},
             limits=Limits(memory=self._limits.compile_memory),
         )
-        return await cargo.build_tests(self._isolation, jail, timeout)
+        return await cargo.build_tests(self.isolation, jail, timeout)
 
     async def _test(self, slot: Slot, executable: str, examination: "_Examination") -> Completed:
         jail = Jail(
@@ -144,7 +152,7 @@ class Grader:
         # A filter, not the names: the process can read its own arguments, and must not learn the last test's name.
         argv = [executable, examination.filter, "--test-threads=1", "--color=never"]
         limits = self._limits
-        tests = await self._isolation.run(
+        tests = await self.isolation.run(
             jail, argv, timeout=limits.test_timeout, output_limit=limits.test_output, grace=0.5
         )
         if tests.signal == 9 and not tests.timed_out and not tests.output_exceeded:

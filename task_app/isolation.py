@@ -91,6 +91,14 @@ class Isolation:
                     return isolation
         raise InfrastructureFailure(f"No process can be run in {workspaces}. Is the directory on a usable disk?")
 
+    async def reaching(self, program: Path, workspaces: Path) -> "Isolation":
+        """This one, or level `process` where the jails' user can't run a program of ours, e.g. one in /root."""
+        if self.level is not Level.USER:
+            return self
+        with tempfile.TemporaryDirectory(dir=workspaces, prefix="probe-") as probe:
+            tried = await self.run(Jail(Path(probe)), ["test", "-x", str(program)], timeout=20)
+        return self if tried.exit_code == 0 else replace(self, level=Level.PROCESS)
+
     @property
     def has_own_root(self) -> bool:
         """Whether the jail's paths differ from the host's."""
@@ -137,10 +145,13 @@ class Isolation:
             InfrastructureFailure: the jail can't be set up, or the program is not there.
         """
         with _launch_directory() as launch:
+            environment = self._environment(jail, launch)
+            if not self.has_own_root and shutil.which(argv[0], path=environment["PATH"]) is None:
+                raise InfrastructureFailure(f"The program '{argv[0]}' is not there, or not executable.")
             completed = await processes.run(
                 self._command(jail, argv, launch),
                 cwd=jail.workspace,
-                env=self._environment(jail, launch),
+                env=environment,
                 timeout=timeout,
                 stdin=stdin,
                 output_limit=output_limit,

@@ -34,8 +34,8 @@ if ! command -v "$1" >/dev/null; then
 fi
 echo ready >&3
 code=0
-# Our own stderr is closed first: a shell would comment there on how the command died.
+# A shell comments on how a command died. That is not the command's output, so our own stderr goes nowhere.
 exec 4>&2 2>/dev/null
 # shellcheck disable=SC2086 # the words are split on purpose
-$launcher "$@" 2>&4 3>&- 4>&- || code=$?
+(exec $launcher "$@" 2>&4 3>&- 4>&-) || code=$?
 exit "$code"

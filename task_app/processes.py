@@ -108,16 +108,21 @@ async def _start(
             stdin=asyncio.subprocess.DEVNULL if stdin is None else asyncio.subprocess.PIPE,
             start_new_session=True,
         )
-    except FileNotFoundError as error:
-        missing = f"working directory {cwd}" if error.filename == str(cwd) else f"program '{argv[0]}'"
-        raise InfrastructureFailure(f"The {missing} does not exist, so '{Path(argv[0]).name}' can't be run.") from error
     except OSError as error:
-        raise InfrastructureFailure(f"'{argv[0]}' can't be run in {cwd}: {error.strerror or error}.") from error
+        raise InfrastructureFailure(_why_not(argv[0], cwd, error)) from error
     if stdin is not None:
         pipe = cast(asyncio.WriteTransport, transport.get_pipe_transport(0))
         pipe.write(stdin)
         pipe.close()
     return transport
+
+
+def _why_not(program: str, cwd: Path, error: OSError) -> str:
+    if not cwd.is_dir():
+        return f"The working directory {cwd} does not exist, so '{program}' can't be run there."
+    if isinstance(error, FileNotFoundError):
+        return f"The program '{program}' does not exist."
+    return f"'{program}' can't be run in {cwd}: {error.strerror or error}."
 
 
 async def _finish(program: "_Program", tree: "_Tree", transport: asyncio.SubprocessTransport) -> None:

@@ -5,13 +5,12 @@ stays byte for byte. Lexical rules: The Rust Reference, "Lexical structure".
 """
 
 import re
-import unicodedata
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
-_OPENING = {"(": ")", "[": "]", "{": "}"}
-_CLOSING = frozenset(_OPENING.values())
+BRACKETS = {"(": ")", "[": "]", "{": "}"}
+_CLOSING = frozenset(BRACKETS.values())
 
 _RAW_STRING = re.compile(r'(?:br|cr|r)(#*)"')
 _QUOTED = re.compile(r'[bc]?"')
@@ -19,7 +18,7 @@ _CHARACTER = re.compile(r"b?'(?:\\(?:x[0-9a-fA-F]{2}|u\{[0-9a-fA-F_]*\}|.)|[^\\'
 _LIFETIME = re.compile(r"'(?:r#)?[^\W\d]\w*")
 _IDENTIFIER = re.compile(r"(?:r#)?[^\W\d]\w*")
 _NUMBER = re.compile(r"\d(?:[\w]|\.(?=\d))*")
-_SPACE = re.compile(r"\s+")
+_SPACE = re.compile(r"[\s\u200e\u200f]+")
 
 
 class Kind(Enum):
@@ -38,7 +37,7 @@ class Kind(Enum):
 class Token:
     kind: Kind
     text: str
-    """As it stands, but an identifier without `r#` and in the normal form (NFC) in which the compiler compares it."""
+    """As it stands, but an identifier without its `r#`."""
     start: int
     end: int
     """Offsets in the source."""
@@ -90,7 +89,7 @@ _PATTERNS = (
 def _token(kind: Kind, source: str, start: int, end: int, terminated: bool = True) -> Token:
     text = source[start:end]
     if kind is Kind.IDENTIFIER:
-        text = unicodedata.normalize("NFC", text.removeprefix("r#"))
+        text = text.removeprefix("r#")
     return Token(kind, text, start, end, terminated)
 
 
@@ -131,7 +130,7 @@ def closing(found: Sequence[Token], opening: int) -> int:
     for index in range(opening, len(found)):
         if found[index].kind is not Kind.PUNCTUATION:
             continue
-        if found[index].text in _OPENING:
+        if found[index].text in BRACKETS:
             depth += 1
         elif found[index].text in _CLOSING:
             depth -= 1
@@ -258,25 +257,19 @@ def _is_public(found: Sequence[Token], function: int) -> bool:
 
 
 def _body(found: Sequence[Token], function: int) -> int | None:
-    """Index of the `{` of a function's body; None for a declaration. Braces within (..) and [..] are types' own."""
-    index = function + 2
-    while index < len(found):
-        if found[index].text in ("(", "[") and found[index].kind is Kind.PUNCTUATION:
-            index = closing(found, index)
-        elif _is(found, index, "{"):
-            before = found[index - 1]
-            if not _is_const_argument(before):
-                return index
-            index = closing(found, index)
-        elif _is(found, index, ";") or _is(found, index, "}"):
+    """Index of the `{` of a function's body; None for a declaration. Braces in (..), [..] and <..> belong to types."""
+    index, angles = function + 2, 0
+    while index < len(found) and not (angles == 0 and _is(found, index, "{")):
+        if _is(found, index, ";") or _is(found, index, "}"):
             return None
+        if found[index].kind is Kind.PUNCTUATION and found[index].text in BRACKETS:
+            index = closing(found, index)
+        elif _is(found, index, "<"):
+            angles += 1
+        elif _is(found, index, ">") and not _is(found, index - 1, "-"):
+            angles -= 1
         index += 1
-    return None
-
-
-def _is_const_argument(before: Token) -> bool:
-    """Whether a `{` after this token stands for a const generic argument: `Array<{ N + 1 }>`, `<T, { N }>`."""
-    return before.kind is Kind.PUNCTUATION and before.text in "<,="
+    return index if index < len(found) else None
 
 
 def module_declared(source: str, name: str) -> bool:

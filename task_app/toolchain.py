@@ -40,9 +40,14 @@ class Toolchain:
         env = {name: value for name, value in environment.items() if name in _RUSTUP_READS}
         found = await processes.run([rustc, "--print", "sysroot"], cwd=directory, env=env, timeout=60)
         sysroot = Path(found.stdout.strip())
-        if found.exit_code != 0 or not (sysroot / "bin/cargo").exists():
+        if found.exit_code != 0 or not cls(sysroot).cargo.exists():
             raise InfrastructureFailure(f"'{rustc} --print sysroot' names no toolchain with a cargo: {found.stderr}")
         return cls(sysroot)
+
+    @property
+    def cargo(self) -> Path:
+        """On this machine, not in a jail."""
+        return self.sysroot / "bin/cargo"
 
     def binds(self) -> tuple[Bind, ...]:
         if any(self.sysroot.is_relative_to(directory) for directory in SYSTEM_DIRECTORIES):
