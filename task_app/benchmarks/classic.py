@@ -5,6 +5,7 @@ import json
 import shutil
 from pathlib import Path
 
+from task_app import source_rules
 from task_app.benchmarks.base import Instance, InstanceSet, Task
 from task_app.benchmarks.classic_files import GOLD, SCAFFOLD, SEALED, load
 from task_app.benchmarks.scaffold import copy_scaffold, declarations
@@ -51,6 +52,7 @@ class Classic:
             "classic.md",
             title=instance.title,
             file=classic.file,
+            rules=source_rules.SUMMARY.rstrip(),
             cards=json.dumps(instance.data["cards"], indent=2, ensure_ascii=False),
             tests="\n".join(f"- `{test['name']}`: {test['description']}" for test in instance.data["tests"]),
         )

@@ -114,8 +114,8 @@ def test_the_workspace_is_the_crate_with_a_blanked_stub(clone: Path, tmp_path: P
         "src/hp/cards/hp_002_b.rs",
     }
     assert (workspace / "src/lib.rs").read_text() == "pub mod engine;\npub mod hp;\n"
-    for text in ("Card hp-002-b", "src/hp/cards/hp_002_b.rs", "Flip a coin.", "`t1`: checks 1", "cargo check"):
-        assert text in task.prompt
+    told = ("Card hp-002-b", "src/hp/cards/hp_002_b.rs", "Flip a coin.", "`t1`: checks 1", "cargo check", "no `unsafe`")
+    assert [text for text in told if text not in task.prompt] == []
 
 
 def test_only_the_reference_is_secretly_known(clone: Path) -> None:
