@@ -48,6 +48,14 @@ class Settings(BaseSettings):
     environment_api_key: SecretStr | None = Field(default=None, validation_alias="ENVIRONMENT_API_KEY")
     """Key of a task app that already runs."""
 
+    daytona_api_key: SecretStr | None = Field(default=None, validation_alias="DAYTONA_API_KEY")
+    """For `backend=daytona`. Without it, the block `DaytonaCredentials` is asked."""
+
+    daytona_api_url: str = Field(default="https://app.daytona.io/api", validation_alias="DAYTONA_API_URL")
+
+    daytona_target: str | None = Field(default=None, validation_alias="DAYTONA_TARGET")
+    """Region that sandboxes run in; default: that of the account."""
+
     openai_api_key: SecretStr | None = Field(default=None, validation_alias="OPENAI_API_KEY")
     anthropic_api_key: SecretStr | None = Field(default=None, validation_alias="ANTHROPIC_API_KEY")
 

@@ -21,6 +21,7 @@ def _lazily(where: str) -> Factory:
 
 
 BACKENDS: Mapping[str, Factory] = {
+    "daytona": _lazily("sandboxes.daytona:DaytonaBackend"),
     "local": _lazily("sandboxes.local:LocalBackend"),
 }
 """All backends by name. A new one is a module here and a line above, and passes the conformance suite as it is."""

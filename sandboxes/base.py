@@ -20,6 +20,22 @@ SandboxName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 """Becomes a folder's name, a host name and a label, so it holds nothing that could mean more there."""
 
 
+class Machine(BaseModel):
+    """What a sandbox is made of, for a backend that makes machines; a local sandbox is made of this one."""
+
+    model_config = ConfigDict(frozen=True)
+
+    image: str = ""
+    """A registry image with Python 3.11 or newer; empty: the backend's own choice."""
+    snapshot: str = "none"
+    """`auto`: build one on first use, and reuse it afterwards; `none`; or the name of one that is there."""
+    cpu: int = Field(default=2, ge=1)
+    """Cores."""
+    memory: int = Field(default=4, ge=1)
+    """GiB, as `disk`."""
+    disk: int = Field(default=8, ge=1)
+
+
 class SandboxSpec(BaseModel):
     """Which sandbox to make; enough to find it again and to remove it, also from another process."""
 
@@ -34,6 +50,7 @@ class SandboxSpec(BaseModel):
     """The port wanted for the task app; a backend that shares its ports takes the next free one."""
     lifetime: int = Field(default=3600, gt=0)
     """Seconds after which the sandbox may be removed by anybody, whatever became of its run."""
+    machine: Machine = Field(default_factory=Machine)
 
 
 class Sandbox(BaseModel):

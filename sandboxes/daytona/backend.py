@@ -1,0 +1,188 @@
+"""The verbs of the Daytona backend."""
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import secrets
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from daytona import AsyncDaytona, DaytonaError
+from daytona.common.sandbox import ListSandboxesQuery
+from daytona_api_client_async import SandboxState
+from pydantic import SecretStr
+
+from core.errors import InfrastructureError
+from core.settings import Settings
+from sandboxes.base import Endpoint, Sandbox, SandboxNotFound, SandboxRecord, SandboxSpec, env_file
+from sandboxes.bundle import Bundle, unpack
+from sandboxes.daytona import provisioning
+from sandboxes.daytona.client import check_key, open_client
+from sandboxes.daytona.errors import explained, explaining, is_gone, persistently
+from sandboxes.daytona.labels import APP, is_of, record_of
+from sandboxes.daytona.patience import Patience
+from sandboxes.daytona.remote import GONE, INSIDE, PORT, ROOT, STATE, Remote, inside_source
+from sandboxes.daytona.removal import reap, remove
+from sandboxes.health import wait_until_healthy, with_log
+
+_WATCH = 20
+"""Seconds of one look at the task app; less than any proxy's limit."""
+_START_POLL = 0.5
+
+logger = logging.getLogger(__name__)
+
+
+class DaytonaBackend:
+    """Sandboxes as machines in Daytona's cloud.
+
+    It remembers the sandboxes that it has seen, to save requests; everything there is to know about one is in the
+    sandbox itself and its labels, so any other object can go on with it. Use it in one event loop, and close it there.
+    """
+
+    name = "daytona"
+
+    def __init__(self, settings: Settings, patience: Patience | None = None) -> None:
+        check_key(settings)
+        self._settings = settings
+        self._patience = patience or Patience()
+        self._client: AsyncDaytona | None = None
+        self._remotes: dict[str, Remote] = {}
+
+    async def aclose(self) -> None:
+        """Hang up. The sandboxes stay."""
+        self._remotes.clear()
+        client, self._client = self._client, None
+        if client:
+            await client.close()  # type: ignore[no-untyped-call]
+
+    async def provision(self, spec: SandboxSpec) -> Sandbox:
+        box = await provisioning.provision(self._sdk, spec, self._patience)
+        self._remotes[box.id] = Remote(box, spec.name)
+        return Sandbox(backend=self.name, name=spec.name, id=box.id, workdir=ROOT)
+
+    async def upload(self, sandbox: Sandbox, bundle: Bundle) -> None:
+        await asyncio.to_thread(_check, bundle)
+        remote = await self._remote(sandbox)
+        digest = content_digest(bundle)
+        if await _holds(remote, digest):
+            return
+        await remote.upload({f"{STATE}/bundle.tar.gz": bundle.archive, INSIDE: inside_source()})
+        await remote.run("unpack", digest)
+
+    async def install(self, sandbox: Sandbox, tools: tuple[str, ...]) -> None:
+        remote = await self._remote(sandbox)
+        await remote.run_shown("install", *tools, show=lambda line: logger.info("%s: %s", sandbox.name, line))
+
+    async def start(self, sandbox: Sandbox, environment: Mapping[str, SecretStr]) -> Sandbox:
+        variables = env_file(environment)
+        remote = await self._remote(sandbox)
+        # Somebody else may be about to start it, in another process: there is no event to wait for.
+        while (answer := await remote.run("prepare")) == "starting":  # noqa: ASYNC110
+            await asyncio.sleep(_START_POLL)
+        if answer == "empty":
+            raise InfrastructureError(f"Sandbox {sandbox.name} holds no task app yet: the upload has to come first.")
+        if answer == "launch":
+            # A name of its own: of two that start at once, the one that comes too late removes its own file only.
+            file = f"{STATE}/private/{secrets.token_hex(4)}.env"
+            await remote.upload({file: variables.encode()})
+            await remote.spawn("serve", file, str(PORT))
+        return sandbox.model_copy(update={"url": (await remote.endpoint()).url})
+
+    async def health(self, sandbox: Sandbox, nonce: str, timeout: float) -> None:
+        remote = await self._remote(sandbox)
+        await wait_until_healthy(
+            await self.endpoint(sandbox),
+            nonce,
+            timeout,
+            died=self._death(remote, sandbox),
+            log=lambda: self.log(sandbox),
+            trust_env=True,
+        )
+
+    async def endpoint(self, sandbox: Sandbox, public_for: int | None = None) -> Endpoint:
+        remote = await self._remote(sandbox)
+        status = await remote.run("status")
+        if status not in {"starting", "running"}:
+            log = await self.log(sandbox)
+            raise InfrastructureError(with_log(f"The task app of sandbox {sandbox.name} does not run ({status}).", log))
+        return await (remote.endpoint() if public_for is None else remote.signed_endpoint(public_for))
+
+    async def keep_alive(self, sandbox: Sandbox) -> None:
+        await (await self._remote(sandbox)).refresh_activity()
+
+    async def log(self, sandbox: Sandbox, lines: int = 50) -> str:
+        return await self._tail(sandbox, "log", lines)
+
+    async def install_log(self, sandbox: Sandbox, lines: int = 50) -> str:
+        return await self._tail(sandbox, "install-log", lines)
+
+    async def cleanup(self, spec: SandboxSpec) -> None:
+        known = next((remote for remote in self._remotes.values() if remote.name == spec.name), None)
+        if known and is_of(known.box, spec):
+            del self._remotes[known.box.id]
+            await remove(known.box, spec.name, self._patience)
+        else:
+            await reap(self._sdk, spec, self._patience)
+
+    async def list(self) -> Sequence[SandboxRecord]:
+        async def ours() -> tuple[SandboxRecord, ...]:
+            query = ListSandboxesQuery(labels=APP)
+            boxes = [box async for box in self._sdk.list(query) if box.state not in GONE]
+            return tuple(record for box in boxes if (record := record_of(box)))
+
+        return await explaining("list sandboxes", ours)
+
+    @property
+    def _sdk(self) -> AsyncDaytona:
+        if self._client is None:
+            self._client = open_client(self._settings)
+        return self._client
+
+    async def _remote(self, sandbox: Sandbox) -> Remote:
+        if known := self._remotes.get(sandbox.id):
+            return known
+        try:
+            box = await persistently("look for a sandbox", lambda: self._sdk.get(sandbox.id))
+        except DaytonaError as error:
+            if is_gone(error):
+                raise SandboxNotFound(sandbox.name, backend=self.name) from None
+            raise explained(error, f"look for sandbox {sandbox.name}") from None
+        if box.state in GONE:
+            raise SandboxNotFound(sandbox.name, backend=self.name)
+        if box.state != SandboxState.STARTED:
+            raise InfrastructureError(f"Sandbox {sandbox.name} is not started ({box.state}). Run it again.")
+        return self._remotes.setdefault(sandbox.id, Remote(box, sandbox.name))
+
+    async def _death(self, remote: Remote, sandbox: Sandbox) -> None:
+        """Ends when the task app does, by raising what became of it."""
+        while (status := await remote.run("watch", str(_WATCH))) in {"starting", "running"}:
+            continue
+        message = (
+            f"Task app failed to start in sandbox {sandbox.name}: it {status.replace('ended', 'ended with code')}."
+        )
+        raise InfrastructureError(with_log(message, await self.log(sandbox)))
+
+    async def _tail(self, sandbox: Sandbox, verb: str, lines: int) -> str:
+        try:
+            return await (await self._remote(sandbox)).run(verb, str(lines))
+        except InfrastructureError:
+            return ""  # nothing was uploaded yet, or there is no sandbox any more
+
+
+def content_digest(bundle: Bundle) -> str:
+    """Names what an upload brings: the bundle, and the verbs that come with it."""
+    return hashlib.sha256(bundle.digest.encode() + inside_source()).hexdigest()
+
+
+def _check(bundle: Bundle) -> None:
+    """A bundle is refused here, with the reason, before anything is sent."""
+    with tempfile.TemporaryDirectory() as folder:
+        unpack(bundle, Path(folder))
+
+
+async def _holds(remote: Remote, digest: str) -> bool:
+    with contextlib.suppress(InfrastructureError):  # there is nothing to ask yet
+        return await remote.run("holds", digest) == "yes"
+    return False

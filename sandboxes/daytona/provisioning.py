@@ -1,0 +1,143 @@
+"""Making a sandbox, or adopting the one that is there. Behind every create that fails comes a reaper."""
+
+import asyncio
+import logging
+import math
+from datetime import UTC, datetime
+
+from daytona import (
+    AsyncDaytona,
+    AsyncSandbox,
+    CreateSandboxFromImageParams,
+    CreateSandboxFromSnapshotParams,
+    DaytonaConflictError,
+    DaytonaError,
+    Resources,
+)
+from daytona_api_client_async import SandboxState
+
+from core.errors import ConfigurationError, EngineBenchError, InfrastructureError
+from core.redaction import redact
+from sandboxes.base import Machine, SandboxSpec
+from sandboxes.daytona.errors import PATIENCE, explained, is_passing, is_quota, patiently, retry_after
+from sandboxes.daytona.labels import is_of, labels_for, record_of
+from sandboxes.daytona.patience import Patience
+from sandboxes.daytona.removal import find, reap, remove
+
+DEFAULT_IMAGE = "python:3.12-slim-trixie"
+
+IDLE_MINUTES = 30
+"""Without any traffic, heartbeats included, a sandbox stops after these, and as it is ephemeral that is its end."""
+
+_BECOMING = {
+    SandboxState.PENDING_BUILD,
+    SandboxState.BUILDING_SNAPSHOT,
+    SandboxState.PULLING_SNAPSHOT,
+    SandboxState.CREATING,
+    SandboxState.STARTING,
+}
+_TRIES = 5
+"""At a name that is taken again and again."""
+_PAUSE, _QUOTA_PAUSE = 2.0, 10.0
+
+logger = logging.getLogger(__name__)
+
+
+def resources(machine: Machine) -> Resources:
+    return Resources(cpu=machine.cpu, memory=machine.memory, disk=machine.disk)
+
+
+async def provision(sdk: AsyncDaytona, spec: SandboxSpec, patience: Patience) -> AsyncSandbox:
+    """The started sandbox of this spec.
+
+    Raises:
+        ConfigurationError: its name belongs to somebody else, or Daytona refuses for good.
+        InfrastructureError: it did not start, or the quota stays exhausted. Nothing is left behind.
+    """
+    for _ in range(_TRIES):
+        try:
+            return await _create(sdk, spec, patience)
+        except DaytonaConflictError:
+            if box := await _take_over(sdk, spec, patience):
+                return box
+    raise InfrastructureError(f"The name {spec.name} is taken by one sandbox after the other. Run it again.")
+
+
+async def _create(sdk: AsyncDaytona, spec: SandboxSpec, patience: Patience) -> AsyncSandbox:
+    """DaytonaConflictError where the name is taken."""
+    begin = asyncio.get_running_loop().time()
+    while True:
+        try:
+            return await sdk.create(_parameters(spec), timeout=patience.create)
+        except DaytonaConflictError:
+            raise
+        except DaytonaError as error:
+            await _reap_behind(sdk, spec, patience)
+            pause = retry_after(error) or (_QUOTA_PAUSE if is_quota(error) else _PAUSE)
+            allowed = patience.quota if is_quota(error) else PATIENCE if is_passing(error) else 0
+            if is_quota(error):
+                logger.warning(
+                    "Daytona's quota is exhausted (%s): waiting for room for sandbox %s, at most %g s.",
+                    *(redact(str(error)), spec.name, allowed),
+                )
+            if not await patiently(pause, begin + allowed):
+                raise explained(error, f"create sandbox {spec.name}") from None
+        except BaseException:
+            # Cancelled: the request may be on its way, and what comes of it nobody waits for.
+            await asyncio.shield(_reap_behind(sdk, spec, patience))
+            raise
+
+
+async def _reap_behind(sdk: AsyncDaytona, spec: SandboxSpec, patience: Patience) -> None:
+    """Whatever the failed create has left. If that fails too, the error of the create is the news."""
+    try:
+        await reap(sdk, spec, patience)
+    except EngineBenchError as error:
+        logger.warning("Sandbox %s may be left behind until its cleanup: %s", spec.name, error)
+
+
+def _parameters(spec: SandboxSpec) -> CreateSandboxFromImageParams | CreateSandboxFromSnapshotParams:
+    common = {
+        "name": spec.name,
+        "labels": labels_for(spec),
+        "public": False,
+        "ephemeral": True,
+        "auto_stop_interval": IDLE_MINUTES,
+        "ttl_minutes": math.ceil(spec.lifetime / 60),
+    }
+    if spec.machine.snapshot not in {"", "none", "auto"}:
+        return CreateSandboxFromSnapshotParams.model_validate({**common, "snapshot": spec.machine.snapshot})
+    image = spec.machine.image or DEFAULT_IMAGE
+    return CreateSandboxFromImageParams.model_validate({**common, "image": image, "resources": resources(spec.machine)})
+
+
+async def _take_over(sdk: AsyncDaytona, spec: SandboxSpec, patience: Patience) -> AsyncSandbox | None:
+    """The sandbox that has the name, if it is ours and fine; None once the name is free."""
+    box = await find(sdk, spec.name)
+    if box is None:
+        return None
+    if is_of(box, spec):
+        if await _is_fine(box, patience):
+            return box
+    elif not _is_abandoned(box):
+        raise ConfigurationError(
+            f"Sandbox {spec.name} belongs to flow run {box.labels.get('flow_run_id', '(none of ours)')}. "
+            "Wait until that run ends, or delete the sandbox."
+        )
+    await remove(box, spec.name, patience)
+    return None
+
+
+async def _is_fine(box: AsyncSandbox, patience: Patience) -> bool:
+    """Whether it is started, or gets there."""
+    if box.state in _BECOMING:
+        try:
+            await box.wait_for_sandbox_start(timeout=patience.create)
+        except DaytonaError as error:
+            logger.warning("Sandbox %s did not start, replacing it: %s", box.name, redact(str(error)))
+    return box.state == SandboxState.STARTED
+
+
+def _is_abandoned(box: AsyncSandbox) -> bool:
+    record = record_of(box)
+    return record is not None and record.expires_at < datetime.now(UTC)

@@ -1,0 +1,206 @@
+"""One started sandbox: files go up, commands run, the preview link opens its port."""
+
+import asyncio
+import logging
+import secrets
+import shlex
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import NoReturn, TypeVar
+
+from daytona import AsyncSandbox, DaytonaError, SessionExecuteRequest
+from daytona.common.filesystem import FileUpload
+from daytona_api_client_async import SandboxState
+from pydantic import SecretStr
+
+from core.errors import ConfigurationError, InfrastructureError
+from core.redaction import redact
+from sandboxes.base import Endpoint, SandboxNotFound
+from sandboxes.daytona import inside
+from sandboxes.daytona.errors import DASHBOARD, explained, is_gone, persistently
+
+ROOT = "/app"
+STATE = f"{ROOT}/{inside.STATE_NAME}"
+INSIDE = f"{STATE}/inside.py"
+PORT = 8000
+"""A sandbox has its ports to itself."""
+
+GONE = {SandboxState.DESTROYING, SandboxState.DESTROYED}
+TOKEN_HEADER = "x-daytona-preview-token"  # noqa: S105 - its name, not the token
+LONGEST_SIGNATURE = 24 * 3600
+"""Seconds that a signed preview URL can be valid for at most."""
+
+_COMMAND_TIMEOUT = 120
+_NO_PYTHON, _NO_FILE = 127, 2
+_TAIL = 20
+"""Lines of a failed command's output that its error shows."""
+_POLL = 1.0
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+def inside_source() -> bytes:
+    """What is uploaded as `inside.py`."""
+    return Path(inside.__file__).read_bytes()
+
+
+class Remote:
+    """A sandbox that is (or was) started. Errors are in our words, and SandboxNotFound where it is gone."""
+
+    def __init__(self, box: AsyncSandbox, name: str) -> None:
+        self.box = box
+        self.name = name
+        self._endpoint: Endpoint | None = None
+
+    async def upload(self, files: Mapping[str, bytes]) -> None:
+        """One request for all files. Keys are absolute paths; their folders are made."""
+        uploads = [FileUpload(source=content, destination=path) for path, content in files.items()]
+        await self._call("upload files", lambda: self.box.fs.upload_files(uploads))
+
+    async def run(self, verb: str, *arguments: str, timeout: int = _COMMAND_TIMEOUT) -> str:
+        """The answer of a verb of `inside.py`, which may take so many seconds.
+
+        Raises:
+            ConfigurationError: it refused, or the image has no Python.
+            InfrastructureError: it failed, or nothing was uploaded yet.
+        """
+        command = _command(verb, *arguments)
+        done = await self._call(f"run `{verb}`", lambda: self.box.process.exec(command, cwd="/", timeout=timeout))
+        self._check(verb, int(done.exit_code), done.result)
+        return done.result.removesuffix("\n")
+
+    async def run_shown(self, verb: str, *arguments: str, show: Callable[[str], None]) -> None:
+        """Run a verb of `inside.py` that takes long, and show each line of its output as it comes."""
+        session = await self._open_session(verb)
+        command_id = await self._execute(session, _command(verb, *arguments))
+        lines = _Lines(show)
+        try:
+            await self.box.process.get_session_command_logs_async(session, command_id, lines.add, lines.add)
+        except DaytonaError as error:
+            logger.warning("Lost sight of `%s` in sandbox %s: %s", verb, self.name, redact(str(error)))
+        lines.end()
+        self._check(verb, await self._exit_code(session, command_id), "\n".join(lines.last))
+
+    async def spawn(self, verb: str, *arguments: str) -> None:
+        """Run a verb of `inside.py` in a session of its own, and don't wait for it."""
+        await self._execute(await self._open_session(verb), _command(verb, *arguments))
+
+    async def endpoint(self) -> Endpoint:
+        """The private preview URL of the task app's port, with the token that opens it."""
+        if self._endpoint is None:
+            link = await self._preview(lambda: self.box.get_preview_link(PORT))
+            token = SecretStr(link.token)
+            redact.hide(token)
+            headers = {TOKEN_HEADER: token, "x-daytona-skip-preview-warning": SecretStr("true")}
+            self._endpoint = Endpoint(url=link.url.rstrip("/"), headers=headers)
+        return self._endpoint
+
+    async def signed_endpoint(self, seconds: int) -> Endpoint:
+        """A preview URL that whoever has it can use for so many seconds, a day at most."""
+        valid = min(seconds, LONGEST_SIGNATURE)
+        signed = await self._preview(lambda: self.box.create_signed_preview_url(PORT, valid))
+        redact.hide(SecretStr(signed.url), SecretStr(signed.token))
+        return Endpoint(url=signed.url.rstrip("/"))
+
+    async def refresh_activity(self) -> None:
+        await self._call("keep the sandbox alive", self.box.refresh_activity)
+
+    def _check(self, verb: str, code: int, output: str) -> None:
+        tail = redact("\n".join(output.splitlines()[-_TAIL:]))
+        if code == inside.REFUSED:
+            raise ConfigurationError(f"Sandbox {self.name} can't {verb}: {tail.splitlines()[-1]}")
+        if code == _NO_PYTHON:
+            raise ConfigurationError(
+                f"Sandbox {self.name} has no `python3`. Choose an image with Python 3.11 or newer."
+            )
+        if code == _NO_FILE:
+            raise InfrastructureError(f"Sandbox {self.name} holds no task app yet: the upload has to come first.")
+        if code:
+            raise InfrastructureError(
+                f"`{verb}` failed in sandbox {self.name} with exit code {code}. Its output ends with:\n{tail}"
+            )
+
+    async def _open_session(self, verb: str) -> str:
+        session = f"{verb}-{secrets.token_hex(4)}"
+        await self._call("open a session", lambda: self.box.process.create_session(session))
+        return session
+
+    async def _execute(self, session: str, command: str) -> str:
+        request = SessionExecuteRequest(command=command, run_async=True)
+        started = await self._call("run a command", lambda: self.box.process.execute_session_command(session, request))
+        return str(started.cmd_id)
+
+    async def _exit_code(self, session: str, command_id: str) -> int:
+        while True:
+            command = await self._call(
+                "look at a command", lambda: self.box.process.get_session_command(session, command_id)
+            )
+            if command.exit_code is not None:
+                return int(command.exit_code)
+            await asyncio.sleep(_POLL)
+
+    async def _call(self, doing: str, call: Callable[[], Awaitable[T]]) -> T:
+        try:
+            return await persistently(doing, call)
+        except DaytonaError as error:
+            await self._raise_if_gone()
+            raise explained(error, f"{doing} in sandbox {self.name}") from None
+
+    async def _preview(self, call: Callable[[], Awaitable[T]]) -> T:
+        try:
+            return await persistently("open a preview URL", call)
+        except DaytonaError as error:
+            await self._raise_if_gone()
+            if error.status_code in {403, 404}:
+                raise ConfigurationError(
+                    f"Preview URL not available for sandbox {self.name}: {redact(str(error))}. "
+                    f"Check at {DASHBOARD} that your account and its API key may open previews."
+                ) from None
+            raise explained(error, f"open a preview URL of sandbox {self.name}") from None
+
+    async def _raise_if_gone(self) -> None:
+        """Behind a failed call there may be a sandbox that has ended."""
+        try:
+            await persistently("look at the sandbox", self.box.refresh_data)
+        except DaytonaError as error:
+            if is_gone(error):
+                self._not_found()
+            return
+        if self.box.state in GONE:
+            self._not_found()
+        if self.box.state != SandboxState.STARTED:
+            state = self.box.state.value if self.box.state else "in no known state"
+            raise InfrastructureError(
+                f"Sandbox {self.name} is {state}: {redact(self.box.error_reason or 'no reason given')}. Run it again."
+            )
+
+    def _not_found(self) -> NoReturn:
+        raise SandboxNotFound(self.name, backend="daytona") from None
+
+
+def _command(verb: str, *arguments: str) -> str:
+    return shlex.join(["python3", INSIDE, verb, *arguments])
+
+
+class _Lines:
+    """Lines out of chunks. `last`: the last of them."""
+
+    def __init__(self, show: Callable[[str], None]) -> None:
+        self._show = show
+        self._rest = ""
+        self.last: list[str] = []
+
+    def add(self, chunk: str) -> None:
+        *lines, self._rest = (self._rest + chunk).split("\n")
+        for line in lines:
+            self._take(line)
+
+    def end(self) -> None:
+        if self._rest:
+            self._take(self._rest)
+
+    def _take(self, line: str) -> None:
+        self.last = [*self.last[-_TAIL:], line]
+        self._show(redact(line))
