@@ -44,7 +44,8 @@ class Daemon:
         cls, isolation: Isolation, cell: Cell, environment: Mapping[str, str], workdir: str, online: bool
     ) -> Daemon:
         """Boot the cell and return when its daemon accepts requests; BootFailed or IsolationUnavailable if it can't."""
-        command = [sys.executable, "-c", LAUNCH, "--socket", f"{SANDBOX_RUN}/{TOOLBOX_SOCKET}", "--workdir", workdir]
+        command = [sys.executable, "-c", LAUNCH, "--socket", f"{SANDBOX_RUN}/{TOOLBOX_SOCKET}"]
+        command += ["--workdir", workdir or isolation.home]
         if online:
             command += ["--egress", f"{SANDBOX_RUN}/{EGRESS_SOCKET}"]
         argv = isolation.argv(cell, command)

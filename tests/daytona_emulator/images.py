@@ -20,7 +20,6 @@ from .errors import ApiError
 from .isolation import Cell, Isolation
 from .tasks import lasting
 
-DEFAULT_WORKDIR = "/root"
 SKIPPED = re.compile(r"\b(apt|apt-get|debconf-set-selections|apk|yum|dnf)\b|pip install --upgrade pip\b")
 """RUN steps that are recorded but not executed: they bring a bare image to what this machine has already."""
 
@@ -33,7 +32,7 @@ class BuildFailed(RuntimeError):
 
 @dataclass(frozen=True)
 class Dockerfile:
-    """The instructions that the emulator understands. `steps` are RUN lines with the directory they run in."""
+    """What the emulator understands. steps: RUN lines and the directory they run in; workdir: empty for the home."""
 
     base: str
     steps: tuple[tuple[str, str], ...]
@@ -44,7 +43,7 @@ class Dockerfile:
     @classmethod
     def parse(cls, text: str) -> Dockerfile:
         """ApiError 400 for what can't be emulated, rather than a sandbox that lacks something."""
-        base, workdir, entrypoint = "", DEFAULT_WORKDIR, None
+        base, workdir, entrypoint = "", "", None
         steps: list[tuple[str, str]] = []
         env: dict[str, str] = {}
         for line in re.sub(r"\\\n", " ", text).splitlines():
@@ -55,7 +54,7 @@ class Dockerfile:
                 case "FROM":
                     base = rest.strip()
                 case "RUN":
-                    steps.append((workdir, _shell_form(rest)))
+                    steps.append((workdir or "/", _shell_form(rest)))
                 case "ENV":
                     env |= dict(word.partition("=")[::2] for word in shlex.split(rest))
                 case "WORKDIR":
@@ -84,11 +83,11 @@ def _shell_form(text: str) -> str:
 
 @dataclass(frozen=True)
 class Image:
-    """What a sandbox starts from. layers: newest first."""
+    """What a sandbox starts from. layers: newest first; workdir: empty for the home."""
 
     layers: tuple[Path, ...] = ()
     env: dict[str, str] = field(default_factory=dict)
-    workdir: str = DEFAULT_WORKDIR
+    workdir: str = ""
     entrypoint: list[str] | None = None
 
 

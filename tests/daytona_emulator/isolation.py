@@ -34,7 +34,10 @@ WRITABLE = ("/app", "/tmp", "/workspace", "/home-of-sandbox")
 """What a sandbox may write under bubblewrap; everything else is the machine's, read-only."""
 
 QUOTAS = "cpu, memory and disk are recorded, not enforced"
-ONE_USER = "inside there is one user only, root: nothing can run as another (that takes an emulator run as real root)"
+ONE_USER = (
+    "inside there is one user only, root: nothing can run as another, and what belongs to the machine's other users can't "
+    "be changed (run the emulator as real root to lift this)"
+)
 
 logger = logging.getLogger(__name__)
 
@@ -110,10 +113,14 @@ class NamespaceIsolation:
             scratch=str(cell.scratch),
             layers=[str(layer) for layer in cell.layers],
             hidden=[str(CHECKOUT)],
-            shown=_shown_despite_hiding(),
+            shown=[*_shown_despite_hiding(), *self._deep_home()],
             shared={str(cell.shared): SANDBOX_RUN, str(PACKAGE / "toolbox"): f"{SANDBOX_RUN}-lib/toolbox"},
         )
         return [sys.executable, "-I", "-S", namespace_init.__file__, plan.to_json(), *command]
+
+    def _deep_home(self) -> list[str]:
+        # In a user namespace overlayfs can't copy the directories above it, which are root's: it is shown on its own.
+        return [] if len(Path(self.home).parts) < 3 else [self.home]
 
 
 class BubblewrapIsolation:

@@ -13,7 +13,7 @@ def test_steps_know_the_directory_that_they_run_in() -> None:
     image = Image.base("python:3.11").run_commands("one").workdir("/app").run_commands("two").env({"A": "b c"})
     dockerfile = Dockerfile.parse(image.dockerfile())
     assert dockerfile.base == "python:3.11"
-    assert dockerfile.steps == (("/root", "one"), ("/app", "two"))
+    assert dockerfile.steps == (("/", "one"), ("/app", "two"))
     assert dockerfile.env == {"A": "b c"}
     assert dockerfile.workdir == "/app"
 

@@ -22,7 +22,7 @@ from daytona import AsyncDaytona, AsyncSandbox, CreateSandboxFromSnapshotParams,
 
 from tests.daytona_emulator import Emulator, emulator
 from tests.daytona_emulator.client import IsolationRefused
-from tests.daytona_emulator.isolation import CHECKOUT, IsolationName
+from tests.daytona_emulator.isolation import CHECKOUT, ONE_USER, IsolationName
 from tests.daytona_emulator_tests.conftest import emulator_or_skip, eventually, sdk_for
 from tests.daytona_emulator_tests.scenario import TOKEN_HEADER, serve_app
 
@@ -70,16 +70,32 @@ async def test_sandbox_has_the_tools_of_the_machine_but_not_the_checkout(isolati
         assert await output(sandbox, f"test ! -e {CHECKOUT}/pyproject.toml && ls /tmp /app/venv/bin | grep -c python3")
 
 
-async def test_what_a_sandbox_writes_stays_in_it_and_survives_a_stop(emu: Emulator, sdk: AsyncDaytona) -> None:
+def skip_without_copy_on_write(emu: Emulator) -> None:
     if emu.isolation != "namespace":
         pytest.skip(f"isolation {emu.isolation} has no copy-on-write view: {'; '.join(emu.limits)}")
+
+
+async def test_what_a_sandbox_writes_stays_in_it_and_survives_a_stop(emu: Emulator, sdk: AsyncDaytona) -> None:
+    skip_without_copy_on_write(emu)
     sandbox = await create(sdk, "writer")
-    await output(sandbox, "echo mine > /etc/of-this-sandbox && rm -r /var/log && mkdir /var/log /new")
-    assert not on_machine("/etc/of-this-sandbox")
+    name = f"of-sandbox-{sandbox.id}"
+    await output(sandbox, f"mkdir /new && echo mine > ~/{name} && ls /app")
+    assert not on_machine(f"{Path.home()}/{name}")
+    await sandbox.stop()
+    await sandbox.start()
+    assert await output(sandbox, f"cat ~/{name}; ls -d /new") == "mine\n/new"
+
+
+async def test_what_a_sandbox_deletes_is_gone_for_it_alone(emu: Emulator, sdk: AsyncDaytona) -> None:
+    skip_without_copy_on_write(emu)
+    if ONE_USER in emu.limits:
+        pytest.skip(f"the machine's directories belong to others: {ONE_USER}")
+    sandbox = await create(sdk, "deleter")
+    await output(sandbox, "rm -r /var/log && mkdir /var/log")
     assert on_machine("/var/log/*")
     await sandbox.stop()
     await sandbox.start()
-    assert await output(sandbox, "cat /etc/of-this-sandbox; ls -A /var/log /new") == "mine\n/new:\n\n/var/log:"
+    assert await output(sandbox, "ls -A /var/log") == ""
 
 
 async def test_orphans_are_reaped(sdk: AsyncDaytona) -> None:
