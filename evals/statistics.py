@@ -47,10 +47,7 @@ def interval_95(rows: Iterable[Row]) -> tuple[float, float] | None:
     arXiv:2411.00640, 2024. With one attempt each it is the usual interval of a mean. Where all rewards are equal it has
     no width, which says that the sample showed no spread, not that there is none.
     """
-    clusters: dict[str, list[float]] = defaultdict(list)
-    for row in rows:
-        if row.reward is not None:
-            clusters[row.instance or f"seed {row.seed}"].append(row.reward)
+    clusters = _by_instance(rows)
     if len(clusters) < 2:
         return None
     n = sum(map(len, clusters.values()))
@@ -59,6 +56,54 @@ def interval_95(rows: Iterable[Row]) -> tuple[float, float] | None:
     error = math.sqrt(len(clusters) / (len(clusters) - 1) * spread) / n
     margin = student_t_975(len(clusters) - 1) * error
     return max(0.0, mean - margin), min(1.0, mean + margin)
+
+
+class Difference(BaseModel):
+    """How much better one run did than another on the instances that both have scored."""
+
+    model_config = ConfigDict(frozen=True)
+
+    instances: int
+    mean: float
+    """After less before; negative is worse."""
+    interval_95: tuple[float, float] | None
+    """None with fewer than two instances."""
+
+    @property
+    def is_regression(self) -> bool:
+        """Whether the whole interval lies below 0."""
+        return self.interval_95 is not None and self.interval_95[1] < 0
+
+
+def paired_difference(before: Iterable[Row], after: Iterable[Row]) -> Difference | None:
+    """The mean over instances of the difference of their mean rewards; None if the runs share no scored instance.
+
+    Pairing takes out how hard the instances are, which is most of the spread: see Miller, "Adding Error Bars to Evals",
+    arXiv:2411.00640, section 4. The interval is that of a mean, with the t distribution.
+    """
+    earlier, later = _by_instance(before), _by_instance(after)
+    differences = [
+        math.fsum(later[name]) / len(later[name]) - math.fsum(earlier[name]) / len(earlier[name])
+        for name in earlier.keys() & later.keys()
+    ]
+    if not differences:
+        return None
+    n, mean = len(differences), math.fsum(differences) / len(differences)
+    interval = None
+    if n > 1:
+        variance = math.fsum((difference - mean) ** 2 for difference in differences) / (n - 1)
+        margin = student_t_975(n - 1) * math.sqrt(variance / n)
+        interval = mean - margin, mean + margin
+    return Difference(instances=n, mean=mean, interval_95=interval)
+
+
+def _by_instance(rows: Iterable[Row]) -> dict[str, list[float]]:
+    """The rewards of each instance's attempts."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for row in rows:
+        if row.reward is not None:
+            found[row.instance or f"seed {row.seed}"].append(row.reward)
+    return found
 
 
 def student_t_975(degrees: int) -> float:

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from flows.prefect_artifacts import comparison_text
 from flows.result import ResultDocument, RolloutRow
 
 _FINISHED = re.compile(r"Finished in state (\w+)\((.*)\)$", re.DOTALL)
@@ -139,5 +140,7 @@ def summary(result: ResultDocument) -> str:
     return (
         f"mean reward {mean}{interval}, solved {counts.solved} of {counts.total}, "
         f"infrastructure failures {counts.infrastructure_failures}\n"
-        f"{result.status}" + (f": {result.error.message}" if result.error else "")
+        + (f"{comparison_text(result.comparison)}\n" if result.comparison else "")
+        + f"{result.status}"
+        + (f": {result.error.message}" if result.error else "")
     )

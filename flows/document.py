@@ -9,7 +9,7 @@ from importlib.metadata import version
 from evals import statistics
 from evals.models import Row
 from flows.plan import Plan
-from flows.result import BenchmarkReference, ErrorRow, ResultDocument, RolloutRow, RunStatus
+from flows.result import BenchmarkReference, Comparison, ErrorRow, ResultDocument, RolloutRow, RunStatus
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,8 @@ class Ending:
     warnings: Sequence[str] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     """Of the tools in the sandboxes."""
+    previous: ResultDocument | None = None
+    """Of the previous run of the series."""
 
 
 def result_document(
@@ -53,6 +55,7 @@ def result_document(
         parameters=plan.parameters.model_dump(),
         versions=_versions() | dict(ending.versions),
         benchmark=BenchmarkReference(name=plan.parameters.benchmark, content_hash=benchmark_hash),
+        comparison=_comparison(ending.previous, benchmark_hash, planned),
         rollouts=[_rollout_row(plan, row, artifacts.get(row.correlation_id, [])) for row in planned],
     )
 
@@ -67,6 +70,18 @@ def _planned_rows(plan: Plan, rows: Sequence[Row], ending: Ending) -> list[Row]:
         for seed in lane.seeds
     ]
     return sorted(planned, key=lambda row: plan.locate(row.seed)[1:])
+
+
+def _comparison(previous: ResultDocument | None, benchmark_hash: str, rows: Sequence[Row]) -> Comparison | None:
+    if previous is None or previous.benchmark.content_hash != benchmark_hash:
+        return None
+    before = [
+        Row(seed=row.seed, correlation_id="", instance=row.instance, reward=row.reward) for row in previous.rollouts
+    ]
+    difference = statistics.paired_difference(before, rows)
+    if difference is None:
+        return None
+    return Comparison(run=previous.run, mean_reward=previous.mean_reward, **difference.model_dump())
 
 
 def _not_run(wire_seed: int, lane_error: BaseException | None) -> Row:

@@ -11,12 +11,13 @@ from prefect.artifacts import (
     aupdate_progress_artifact,
 )
 from prefect.client.orchestration import get_client
+from prefect.events import emit_event
 from prefect.logging import get_run_logger
 
 from evals.models import Progress
 from flows import chart
 from flows.plan import Plan
-from flows.result import ResultDocument
+from flows.result import Comparison, ResultDocument
 from flows.run_folder import RunFolder
 
 PROGRESS_UPDATES = 20
@@ -67,6 +68,19 @@ async def tag_run(run_id: str, tags: list[str]) -> None:
         await client.update_flow_run(run.id, tags={*run.tags, *tags})
 
 
+def tell_regression(result: ResultDocument) -> None:
+    """Emit the event that the regression automation waits for, if the run is clearly below the one before it."""
+    if result.comparison and result.comparison.is_regression:
+        emit_event(
+            event="engine-bench.regression",
+            resource={
+                "prefect.resource.id": f"prefect.flow-run.{result.flow_run_id}",
+                "prefect.resource.name": result.run,
+            },
+            payload={"message": comparison_text(result.comparison), **result.comparison.model_dump()},
+        )
+
+
 async def publish(result: ResultDocument, folder: RunFolder) -> None:
     """Put the summary and the table of rollouts into the Prefect UI."""
     key = f"{result.benchmark.name}-{result.parameters['backend']}"
@@ -106,6 +120,7 @@ def markdown(result: ResultDocument, folder: RunFolder) -> str:
         "|---|---|---|---|",
         f"| {counts.total} | {counts.scored} | {counts.solved} | {counts.infrastructure_failures} |",
         "",
+        *_comparison(result.comparison),
         f"Status: {result.status}" + (f". {result.error.message}" if result.error else ""),
         "",
         f"Result document: `{folder.document}`",
@@ -113,6 +128,21 @@ def markdown(result: ResultDocument, folder: RunFolder) -> str:
         f"```json\n{json.dumps(result.parameters)}\n```",
     ]
     return "\n".join(lines)
+
+
+def _comparison(comparison: Comparison | None) -> list[str]:
+    if comparison is None:
+        return []
+    return [comparison_text(comparison), ""]
+
+
+def comparison_text(comparison: Comparison) -> str:
+    """One sentence."""
+    interval = "" if comparison.interval_95 is None else " (95%: {:+.3f} to {:+.3f})".format(*comparison.interval_95)
+    return (
+        f"Against the previous run, {comparison.run}: {comparison.mean:+.3f}{interval} "
+        f"over {comparison.instances} shared instance{'s' if comparison.instances > 1 else ''}."
+    )
 
 
 def number(value: float | None) -> str:

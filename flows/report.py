@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 
 from prefect.context import FlowRunContext
 from prefect.logging import get_run_logger
+from prefect.runtime import deployment
+from pydantic import ValidationError
 
 from core.settings import Settings
 from evals.models import Progress
@@ -42,6 +44,7 @@ class Report:
             + (f" ({parameters.model})" if parameters.model else "")
             + f" in {len(plan.lanes)} {parameters.backend} sandbox{'es' if len(plan.lanes) > 1 else ''}"
         )
+        await store.begin_run(plan.run_id, folder.name, _series(plan), parameters.model_dump())
         await prefect_artifacts.tag_run(plan.run_id, parameters.tags)
         await report._progress.begin()
         return report
@@ -78,15 +81,40 @@ class Report:
             lane_errors=lane_errors,
             warnings=self._warnings,
             versions=self._versions,
+            previous=await self._previous(),
         )
         result = result_document(
             self._plan, self.folder.name, self._benchmark_hash, rows=rows, artifacts=paths, ending=ending
         )
         self.folder.write_document(result)
+        await self._store.conclude_run(self._plan.run_id, result.model_dump(mode="json"))
         get_run_logger().info(f"Results: {self.folder.document}")
         if lane_errors is not None:
             await prefect_artifacts.publish(result, self.folder)
+            prefect_artifacts.tell_regression(result)
         return result
+
+    async def _previous(self) -> ResultDocument | None:
+        run = await self._store.previous_run(self._plan.run_id)
+        try:
+            return ResultDocument.model_validate(run.document) if run else None
+        except ValidationError:
+            return None  # written by a version with another schema: nothing to compare with
+
+
+def _series(plan: Plan) -> str:
+    """Runs that are alike in all of this are compared with each other."""
+    asked = plan.parameters
+    return " · ".join(
+        (
+            deployment.get_name() or "no deployment",
+            asked.backend,
+            asked.benchmark,
+            asked.split,
+            asked.agent,
+            asked.model,
+        )
+    )
 
 
 def _run_name(run_id: str) -> str:

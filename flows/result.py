@@ -5,7 +5,7 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from evals.statistics import Counts
+from evals.statistics import Counts, Difference
 
 SCHEMA_VERSION: Final = 1
 
@@ -42,6 +42,15 @@ class RolloutRow(BaseModel):
     """Paths relative to the result document."""
 
 
+class Comparison(Difference):
+    """Against the previous run of the same series: same deployment, benchmark, split, agent and model."""
+
+    run: str
+    """Name of that run."""
+    mean_reward: float | None
+    """Of that run."""
+
+
 class BenchmarkReference(BaseModel):
     name: str
     content_hash: str
@@ -70,4 +79,6 @@ class ResultDocument(BaseModel):
     parameters: dict[str, object]
     versions: dict[str, str]
     benchmark: BenchmarkReference
+    comparison: Comparison | None
+    """Null if there is no such run, or it shares no scored instance, or had another content hash."""
     rollouts: list[RolloutRow]

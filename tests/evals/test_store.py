@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from core.errors import ConfigurationError, InfrastructureError
-from evals import store as store_module
+from evals import database
 from evals.models import Artifact, Row
-from evals.store import SCHEMA_VERSION, Store, open_store
+from evals.schema import SCHEMA_VERSION
+from evals.store import Store, open_store
 
 SCORED = Row(seed=3, correlation_id="run-3", instance="i", reward=0.0)
 BETTER = SCORED.model_copy(update={"reward": 1.0})
@@ -160,7 +161,7 @@ async def test_a_newer_schema_is_not_touched(tmp_path: Path, store_url: str) -> 
 async def test_a_store_locked_by_another_process_is_said_to_be(
     tmp_path: Path, store_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module, "LOCK_TIMEOUT", 0.1)
+    monkeypatch.setattr(database, "LOCK_TIMEOUT", 0.1)
     async with open_store(store_url) as store:
         other = sqlite3.connect(tmp_path / "rollouts.db", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")

@@ -1,6 +1,6 @@
 """The seven steps under faults: what is retried, what fails at once, and that cleanup always runs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +69,9 @@ Run = Callable[..., Any]
 
 
 @pytest.fixture
-def faulty(
+async def faulty(
     in_process: None, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[dict[str, list[Exception]]], Faulty]:
+) -> AsyncIterator[Callable[[dict[str, list[Exception]]], Faulty]]:
     """Make the flow use a faulty backend, and its retries follow at once."""
     settings = Settings(data_dir=home / "data", cache_dir=tmp_path / "cache", results_dir=tmp_path / "results")
     monkeypatch.setenv("ENGINE_BENCH_DATA_DIR", str(settings.data_dir))
@@ -85,7 +85,9 @@ def faulty(
         monkeypatch.setitem(sandboxes.BACKENDS, "local", lambda _: backend)  # type: ignore[arg-type]
         return backend
 
-    return use
+    yield use
+    for record in await LocalBackend(settings).list():
+        await LocalBackend(settings).cleanup(record.spec)
 
 
 async def run() -> ResultDocument:
