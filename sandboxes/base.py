@@ -73,7 +73,8 @@ class Endpoint(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    url: str
+    url: str = Field(repr=False)
+    """Not shown, since a backend's URL may hold a token."""
     headers: Mapping[str, SecretStr] = Field(default_factory=dict)
 
 
@@ -101,9 +102,16 @@ class SandboxNotFound(InfrastructureError):
 
 
 class Backend(Protocol):
-    """One way of making sandboxes. Raises InfrastructureError (worth a retry) or ConfigurationError (not)."""
+    """One way of making sandboxes. Raises InfrastructureError (worth a retry) or ConfigurationError (not).
+
+    A backend inherits from this class, and so what is nothing to most of them.
+    """
 
     name: str
+
+    async def prepare(self, machine: Machine, bundle: Bundle, tools: tuple[str, ...]) -> Machine:
+        """Make what the sandboxes of a run can share, and return what to ask for in their specs."""
+        return machine
 
     async def provision(self, spec: SandboxSpec) -> Sandbox:
         """Make the sandbox, or adopt the one that has this name and belongs to the same run."""
@@ -143,17 +151,28 @@ class Backend(Protocol):
         """
         ...
 
-    async def endpoint(self, sandbox: Sandbox) -> Endpoint:
+    async def endpoint(self, sandbox: Sandbox, public_for: int | None = None) -> Endpoint:
         """Where the eval service reaches the task app.
+
+        One that runs elsewhere can't send our headers: with `public_for`, the URL alone lets in for so many seconds
+        (where the backend has a gate at all), so it is a secret then.
 
         Raises:
             InfrastructureError: it does not run.
         """
         ...
 
+    async def keep_alive(self, sandbox: Sandbox) -> None:
+        """Show that the sandbox is in use. Where idle sandboxes are stopped, call it every few minutes of an eval."""
+        return  # a body, so that it can be inherited
+
     async def log(self, sandbox: Sandbox, lines: int = 50) -> str:
         """The last lines of the task app's log; empty if there is none."""
         ...
+
+    async def install_log(self, sandbox: Sandbox, lines: int = 50) -> str:
+        """The last lines of what the installation said; empty if it left no log."""
+        return ""
 
     async def cleanup(self, spec: SandboxSpec) -> None:
         """Stop everything in the sandbox and remove it. Fine if it is half made, or gone.
@@ -161,6 +180,10 @@ class Backend(Protocol):
         A sandbox of this name that belongs to another run is left alone.
         """
         ...
+
+    async def aclose(self) -> None:
+        """Hang up. The sandboxes stay."""
+        return  # a body, so that it can be inherited
 
     async def list(self) -> Sequence[SandboxRecord]:
         """All sandboxes that carry our mark (labels, or a record in the sandbox), of any run, in any state.

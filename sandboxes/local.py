@@ -21,7 +21,7 @@ from pydantic import SecretStr
 
 from core.errors import ConfigurationError, InfrastructureError
 from core.settings import Settings
-from sandboxes.base import Endpoint, Sandbox, SandboxRecord, SandboxSpec, env_file
+from sandboxes.base import Backend, Endpoint, Sandbox, SandboxRecord, SandboxSpec, env_file
 from sandboxes.bundle import Bundle
 from sandboxes.health import wait_until_healthy
 from sandboxes.local_dir import Ownership, SandboxDir, Server, explained
@@ -50,7 +50,7 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
-class LocalBackend:
+class LocalBackend(Backend):
     """Sandboxes as directories below the cache directory. Objects of this class hold no state of any sandbox."""
 
     name = "local"
@@ -96,7 +96,7 @@ class LocalBackend:
                 folder.forget_keys()
             raise
 
-    async def endpoint(self, sandbox: Sandbox) -> Endpoint:
+    async def endpoint(self, sandbox: Sandbox, public_for: int | None = None) -> Endpoint:
         return Endpoint(url=_url(await _in_thread(self._dir(sandbox.name).running)))
 
     async def log(self, sandbox: Sandbox, lines: int = 50) -> str:

@@ -7,12 +7,12 @@ import httpx
 from pydantic import SecretStr, ValidationError
 
 from core.errors import InfrastructureError
-from sandboxes.base import Endpoint, Sandbox, SandboxRecord, SandboxSpec
+from sandboxes.base import Backend, Endpoint, Sandbox, SandboxRecord, SandboxSpec
 from sandboxes.bundle import Bundle
 from sandboxes.health import Answer, wait_until_healthy
 
 
-class RunningTaskApp:
+class RunningTaskApp(Backend):
     """The backend of the task app at one URL."""
 
     name = "running"
@@ -40,7 +40,7 @@ class RunningTaskApp:
         for_ever: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         await wait_until_healthy(endpoint, its_own, timeout, died=for_ever, log=_no_log, trust_env=True)
 
-    async def endpoint(self, sandbox: Sandbox) -> Endpoint:
+    async def endpoint(self, sandbox: Sandbox, public_for: int | None = None) -> Endpoint:
         return Endpoint(url=self._url)
 
     async def log(self, sandbox: Sandbox, lines: int = 50) -> str:

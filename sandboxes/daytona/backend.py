@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from core.errors import InfrastructureError
 from core.settings import Settings
-from sandboxes.base import Endpoint, Sandbox, SandboxNotFound, SandboxRecord, SandboxSpec, env_file
+from sandboxes.base import Backend, Endpoint, Sandbox, SandboxNotFound, SandboxRecord, SandboxSpec, env_file
 from sandboxes.bundle import Bundle, unpack
 from sandboxes.daytona import provisioning
 from sandboxes.daytona.client import check_key, open_client
@@ -34,7 +34,7 @@ _START_POLL = 0.5
 logger = logging.getLogger(__name__)
 
 
-class DaytonaBackend:
+class DaytonaBackend(Backend):
     """Sandboxes as machines in Daytona's cloud.
 
     It remembers the sandboxes that it has seen, to save requests; everything there is to know about one is in the
@@ -73,7 +73,7 @@ class DaytonaBackend:
 
     async def install(self, sandbox: Sandbox, tools: tuple[str, ...]) -> None:
         remote = await self._remote(sandbox)
-        await remote.run_shown("install", *tools, show=lambda line: logger.info("%s: %s", sandbox.name, line))
+        await remote.run_shown("install", *tools, show=logger.info)
 
     async def start(self, sandbox: Sandbox, environment: Mapping[str, SecretStr]) -> Sandbox:
         variables = env_file(environment)
