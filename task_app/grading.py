@@ -16,6 +16,8 @@ from task_app.slots import Slot, SlotPool
 from task_app.toolchain import Toolchain
 
 _MIB = 1 << 20
+_BUILD = {"CARGO_INCREMENTAL": "1", "CARGO_PROFILE_DEV_DEBUG": "0", "CARGO_PROFILE_TEST_DEBUG": "0"}
+"""Nobody debugs a graded binary: without debug information it compiles and links faster, and runs the same."""
 
 
 @dataclass(frozen=True)
@@ -74,12 +76,20 @@ class Grader:
         """Build the scaffold and fill the slots.
 
         Raises:
-            InfrastructureFailure: the scaffold does not build as it is, or cargo is missing.
+            InfrastructureFailure: the scaffold does not build as it is, its dependencies can't be had, or there is no
+                cargo.
         """
         self._toolchain = await Toolchain.detect(self._scaffold)
         self._work.mkdir(parents=True, exist_ok=True)
         self.isolation = await self.isolation.reaching(self._toolchain.cargo, self._work)
-        self._pool = SlotPool(self._scaffold, self._work, self._slots, self.isolation, self._warm_slot)
+        self._pool = SlotPool(
+            self._scaffold,
+            self._work,
+            self._slots,
+            self.isolation,
+            prepare=self._toolchain.vendor,
+            build=self._warm_slot,
+        )
         await self._pool.warm()
 
     async def close(self) -> None:
@@ -137,7 +147,7 @@ class Grader:
             workspace=slot.path,
             uid=slot.compile_uid,
             binds=self._toolchain.binds(),
-            environment={**self._toolchain.environment(self.isolation), "CARGO_INCREMENTAL": "1"},
+            environment={**self._toolchain.environment(self.isolation), **_BUILD},
             limits=Limits(memory=self._limits.compile_memory),
         )
         return await cargo.build_tests(self.isolation, jail, timeout)

@@ -47,7 +47,7 @@ class Limits:
     """Address space."""
     file_size: int = 1024 * _MIB
     processes: int = 512
-    """Of the jail's user, threads included."""
+    """Threads included; where the jail has a user of its own."""
     scratch: int = 512 * _MIB
     """What may be written to /tmp, and to /dev/shm, where the jail has a root of its own."""
 
@@ -158,20 +158,21 @@ class Isolation:
                 on_output=on_output,
                 grace=grace,
                 uid=jail.uid if self.level is Level.USER else None,
+                contained=self.has_own_root,
             )
             if self.has_own_root:
                 _check_started(launch, completed, argv)
         return _with_signal(completed)
 
     def _command(self, jail: Jail, argv: Sequence[str], launch: Path) -> list[str]:
-        limits = _limit_words(jail.limits)
+        as_root = os.geteuid() == 0
+        limits = _limit_words(jail.limits, own_user=as_root and self.level is not Level.PROCESS)
         if self.level is Level.PROCESS:
             return [*limits, *argv]
         if self.level is Level.USER:
             self.hand_over(launch, jail.uid)
             return [*limits, *_drop_words(jail.uid), *argv]
         self._lay_out(jail, launch)
-        as_root = os.geteuid() == 0
         return [
             _required("unshare"),
             *(() if as_root else ("--user", "--map-root-user")),
@@ -240,13 +241,15 @@ def _drop_words(uid: int | None) -> list[str]:
     return [_required("setpriv"), *user, "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all"]
 
 
-def _limit_words(limits: Limits) -> list[str]:
+def _limit_words(limits: Limits, own_user: bool) -> list[str]:
     prlimit = shutil.which("prlimit", path=SYSTEM_PATH)
     if prlimit is None:  # not Linux
         memory = "" if limits.memory is None else f"ulimit -v {limits.memory // 1024} 2>/dev/null;"
         return ["/bin/sh", "-c", f'ulimit -c 0; {memory} ulimit -f {limits.file_size // 512}; exec "$@"', "limits"]
     memory_words = () if limits.memory is None else (f"--as={limits.memory}",)
-    return [prlimit, "--core=0", f"--fsize={limits.file_size}", f"--nproc={limits.processes}", *memory_words]
+    # of a user that is not the jail's own, all its other processes would count too
+    process_words = (f"--nproc={limits.processes}",) if own_user else ()
+    return [prlimit, "--core=0", f"--fsize={limits.file_size}", *process_words, *memory_words]
 
 
 def _required(program: str) -> str:

@@ -53,6 +53,7 @@ async def run(
     on_output: OnOutput | None = None,
     grace: float = 5.0,
     uid: int | None = None,
+    contained: bool = False,
 ) -> Completed:
     """Run `argv` in a session of its own, and return when it and all its descendants are gone.
 
@@ -65,6 +66,7 @@ async def run(
         output_limit: bytes kept of each stream, the tail.
         on_output: called with each chunk as it comes, before it is cut; must not block.
         uid: a user that runs nothing but this; all of its processes are killed at the end.
+        contained: the program leads a process namespace, so that nothing outlives it and no search is needed.
 
     Raises:
         InfrastructureFailure: the program or the working directory is not there, or can't be executed.
@@ -73,7 +75,7 @@ async def run(
     program = _Program(output_limit, on_output)
     started = time.monotonic()
     transport = await _start(program, argv, cwd, {**env, _MARK: mark}, stdin)
-    tree = _Tree(transport.get_pid(), mark, uid)
+    tree = _Tree(transport.get_pid(), mark, uid, contained)
     timed_out = False
     try:
         timed_out = not await program.wait(timeout)
@@ -202,6 +204,7 @@ class _Tree:
     leader: int
     mark: str
     uid: int | None
+    contained: bool
 
     def signal_group(self, number: signal.Signals) -> None:
         # EPERM: macOS answers so for a group of zombies
@@ -214,7 +217,7 @@ class _Tree:
             self.signal_group(signal.SIGKILL)
             await program.exited.wait()
         # A process may fork while it is being killed, so until nothing is found.
-        while survivors := self._survivors():
+        while not self.contained and (survivors := self._survivors()):
             for pid in survivors:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)

@@ -21,6 +21,8 @@ FIRST_UID = 61_000
 
 _LEFT_OUT = shutil.ignore_patterns("target", ".git")
 
+Prepare = Callable[[Path], Awaitable[None]]
+"""Makes a copy of the scaffold ready to be built without a network."""
 Build = Callable[["Slot"], Awaitable[None]]
 
 
@@ -86,11 +88,14 @@ def digests(folder: Path) -> dict[str, str]:
 class SlotPool:
     """A fixed number of slots below one directory."""
 
-    def __init__(self, scaffold: Path, work: Path, count: int, isolation: Isolation, build: Build) -> None:
+    def __init__(
+        self, scaffold: Path, work: Path, count: int, isolation: Isolation, *, prepare: Prepare, build: Build
+    ) -> None:
         self._scaffold = scaffold
         self._work = work
         self._count = count
         self._isolation = isolation
+        self._prepare = prepare
         self._build = build
         self._free: asyncio.Queue[Slot] = asyncio.Queue()
         self._returning: set[asyncio.Task[None]] = set()
@@ -101,6 +106,7 @@ class SlotPool:
         # Slots are built from a copy: what became of the scaffold since then can't reach a grade.
         scaffold = self._work / "scaffold"
         await asyncio.to_thread(_fresh_copy, self._scaffold, scaffold)
+        await self._prepare(scaffold)
         slots = [self._slot(index, scaffold) for index in range(self._count)]
         if self._isolation.has_own_root:
             self._template = self._slot(self._count, scaffold, "template")

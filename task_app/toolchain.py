@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from task_app import processes
@@ -12,6 +12,7 @@ from task_app.isolation import SYSTEM_PATH, Isolation
 from task_app.jail_root import SYSTEM_DIRECTORIES, Bind
 
 _JAILED = Path("/toolchain")
+_DOWNLOAD_TIMEOUT = 600
 _RUSTUP_READS = {"PATH", "HOME", "RUSTUP_HOME", "CARGO_HOME", "RUSTUP_TOOLCHAIN"}
 
 
@@ -20,6 +21,8 @@ class Toolchain:
     """A sysroot with its `bin/cargo` and `bin/rustc`."""
 
     sysroot: Path
+    _environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What of the user's environment rustup and cargo go by, outside of jails."""
 
     @classmethod
     async def detect(cls, directory: Path, environment: Mapping[str, str] = os.environ) -> "Toolchain":
@@ -39,10 +42,10 @@ class Toolchain:
             )
         env = {name: value for name, value in environment.items() if name in _RUSTUP_READS}
         found = await processes.run([rustc, "--print", "sysroot"], cwd=directory, env=env, timeout=60)
-        sysroot = Path(found.stdout.strip())
-        if found.exit_code != 0 or not cls(sysroot).cargo.exists():
+        toolchain = cls(Path(found.stdout.strip()), env)
+        if found.exit_code != 0 or not toolchain.cargo.exists():
             raise InfrastructureFailure(f"'{rustc} --print sysroot' names no toolchain with a cargo: {found.stderr}")
-        return cls(sysroot)
+        return toolchain
 
     @property
     def cargo(self) -> Path:
@@ -59,3 +62,23 @@ class Toolchain:
         moved = isolation.has_own_root and bool(self.binds())
         binaries = (_JAILED if moved else self.sysroot) / "bin"
         return {"PATH": f"{binaries}:{SYSTEM_PATH}", "CARGO_NET_OFFLINE": "true", "CARGO_TERM_COLOR": "never"}
+
+    async def vendor(self, crate: Path) -> None:
+        """Put the crate's dependencies into it, if it has any that are elsewhere, so that it builds without a network.
+
+        This runs outside of any jail, with the network and the user's cargo settings; it builds and runs nothing.
+
+        Raises:
+            InfrastructureFailure: they can't be downloaded.
+        """
+        lock, config = crate / "Cargo.lock", crate / ".cargo/config.toml"
+        if config.exists() or (lock.exists() and "\nsource = " not in lock.read_text()):
+            return
+        env = {**self._environment, "PATH": f"{self.cargo.parent}:{self._environment.get('PATH', SYSTEM_PATH)}"}
+        vendored = await processes.run([str(self.cargo), "vendor"], cwd=crate, env=env, timeout=_DOWNLOAD_TIMEOUT)
+        if vendored.exit_code != 0:
+            raise InfrastructureFailure(
+                f"The dependencies of the benchmark's crate can't be downloaded ('cargo vendor'):\n{vendored.stderr}"
+            )
+        config.parent.mkdir(exist_ok=True)
+        config.write_text(vendored.stdout)

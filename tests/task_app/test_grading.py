@@ -229,6 +229,28 @@ class TestInfrastructure:
                 await grader.grade(submission(with_scorch(body)), enforce_rules=False)
 
 
+async def test_a_crate_with_dependencies_is_graded_without_a_network() -> None:
+    with open_directory() as directory:
+        dependency = directory / "dice"
+        (dependency / "src").mkdir(parents=True)
+        (dependency / "Cargo.toml").write_text('[package]\nname = "dice"\nversion = "1.0.0"\nedition = "2021"\n')
+        (dependency / "src/lib.rs").write_text("pub const SIDES: u32 = 10;\n")
+        as_someone = ["git", "-c", "user.name=Test", "-c", "user.email=test@example.invalid"]
+        for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", "Dice"]):
+            await asyncio.to_thread(subprocess.run, [*as_someone, *command], cwd=dependency, check=True)
+        scaffold = write_scaffold(directory / "scaffold")
+        with (scaffold / "Cargo.toml").open("a") as manifest:
+            manifest.write(f'[dependencies]\ndice = {{ git = "file://{dependency}" }}\n')
+        (scaffold / "Cargo.lock").unlink()
+        grader = Grader(scaffold, directory / "work", isolation=await Isolation.detect(directory))
+        await grader.warm()
+        try:
+            grade = await grader.grade(submission(GOLD.replace("10 *", "dice::SIDES *")))
+            assert grade.reward == 1.0, grade.compile_output
+        finally:
+            await grader.close()
+
+
 async def test_what_an_agent_did_to_its_own_workspace_counts_for_nothing(grader: Grader, tmp_path: Path) -> None:
     """The agent made its card pass at home, by changing all around it. Only the card is graded, elsewhere."""
     workspace = write_scaffold(tmp_path / "workspace")

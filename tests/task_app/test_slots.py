@@ -23,6 +23,10 @@ class Builds:
         await asyncio.to_thread(_write_target, slot.path)
 
 
+async def _nothing_to_prepare(_scaffold: Path) -> None:
+    """The crate has no dependencies."""
+
+
 def _write_target(folder: Path) -> None:
     (folder / "target").mkdir()
     (folder / "target/built").write_text("warm")
@@ -31,7 +35,7 @@ def _write_target(folder: Path) -> None:
 @asynccontextmanager
 async def pool_of(count: int, level: Level, folder: Path, builds: Builds) -> AsyncIterator[SlotPool]:
     scaffold = write_scaffold(folder / "scaffold")
-    pool = SlotPool(scaffold, folder / "work", count, Isolation(level), builds)
+    pool = SlotPool(scaffold, folder / "work", count, Isolation(level), prepare=_nothing_to_prepare, build=builds)
     await pool.warm()
     yield pool
     await pool.close()
