@@ -1,0 +1,151 @@
+"""Runs an agent's command line to its end, and reads from its output what it did."""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from pydantic import SecretStr
+
+from task_app.agents import programs
+from task_app.agents.base import AgentContext, AgentOutcome
+from task_app.agents.cli import Cli, Setup
+from task_app.agents.inference import Endpoint, endpoint
+from task_app.agents.programs import Installed
+from task_app.agents.secrecy import redacted, secrets_of
+from task_app.agents.trajectory import Journal, Trajectory
+from task_app.agents.verdict import verdict
+from task_app.agents.workplace import Workplace
+from task_app.benchmarks.base import Task
+from task_app.contracts import PolicyConfig
+from task_app.errors import InfrastructureFailure
+from task_app.grade import Failure
+from task_app.processes import Completed
+
+LINE_LIMIT = 8 << 20
+"""Bytes of one event; a longer one is passed over."""
+
+
+class CliAgent:
+    """An agent that is somebody's program."""
+
+    uses_reference = False
+
+    def __init__(self, cli: Cli) -> None:
+        self._cli = cli
+        self.name = cli.name
+        self.description = cli.description
+
+    async def run(self, task: Task, policy: PolicyConfig, context: AgentContext) -> AgentOutcome:
+        """As of `Agent.run`."""
+        provider = self._cli.provider(policy.model)
+        target = endpoint(provider, policy.inference_url, context.correlation_id, context.environment)
+        program, *tools = self._programs(context)
+        place = await Workplace.open(task, context, [program, *tools])
+        launch = self._cli.launch(_setup(place, policy, target))
+        await asyncio.to_thread(place.furnish, launch.files)
+        journal, started = Journal(), time.monotonic()
+        events = Events(lambda event: self._cli.read(event, time.monotonic() - started, journal))
+        completed = await place.run(
+            [*place.command(program), *launch.arguments],
+            timeout=policy.timeout,
+            environment=launch.environment,
+            stdin=task.prompt,
+            on_output=events.take,
+        )
+        return _Report(self.name, task, policy, target, secrets_of(context.environment)).outcome(completed, journal)
+
+    def _programs(self, context: AgentContext) -> list[Installed]:
+        """The agent's own, then its tools. Raises InfrastructureFailure if one is missing."""
+        named = context.environment.get(self._cli.program.variable)
+        found = [programs.find(self._cli.program, named.get_secret_value() if named else None)]
+        for name, package in self._cli.tools.items():
+            tool = programs.find_tool(name, package, beside=found[0].path)
+            if tool is None:
+                raise InfrastructureFailure(f"Agent {self.name} needs the program '{name}' on PATH. Install it.")
+            found.append(tool)
+        return found
+
+
+def _setup(place: Workplace, policy: PolicyConfig, target: Endpoint) -> Setup:
+    assert place.jail.home is not None
+    return Setup(
+        model=policy.model,
+        endpoint=target,
+        home=place.inside(place.jail.home),
+        workspace=place.inside(place.jail.workspace),
+        patience=patience(policy.timeout),
+    )
+
+
+def patience(timeout: float) -> float:
+    """Seconds that a provider may be silent: so few that its silence is noticed before the agent's time is up."""
+    return min(120.0, max(2.0, timeout / 8))
+
+
+class Events:
+    """Cuts the output on stdout into lines, and hands on those that are JSON objects."""
+
+    def __init__(self, handle: Callable[[dict[str, Any]], None]) -> None:
+        self._handle = handle
+        self._begun = bytearray()
+
+    def take(self, stream: str, chunk: bytes) -> None:
+        if stream != "stdout":
+            return
+        *lines, rest = (bytes(self._begun) + chunk).split(b"\n")
+        self._begun = bytearray(rest[: LINE_LIMIT + 1])
+        for line in lines:
+            if len(line) <= LINE_LIMIT and line.lstrip().startswith(b"{"):
+                self._read(line)
+
+    def _read(self, line: bytes) -> None:
+        try:
+            event = json.loads(line)
+        except ValueError:  # a tool's output that looks like one of ours
+            return
+        self._handle(event)
+
+
+class _Report:
+    """What a rollout's agent is reported to have done."""
+
+    def __init__(
+        self, agent: str, task: Task, policy: PolicyConfig, target: Endpoint, secrets: Iterable[SecretStr]
+    ) -> None:
+        self._agent = agent
+        self._task = task
+        self._policy = policy
+        self._target = target
+        self._secrets = list(secrets)
+
+    def outcome(self, completed: Completed, journal: Journal) -> AgentOutcome:
+        """Raises InfrastructureFailure if the agent is not to blame for how it ended."""
+        try:
+            failure = verdict(self._agent, completed, journal, self._target)
+        except InfrastructureFailure as error:
+            raise InfrastructureFailure(self._clean(str(error))) from None
+        return AgentOutcome(
+            log=self._clean(completed.stdout + completed.stderr),
+            tokens=journal.usage.total if journal.usage else None,
+            cost_usd=journal.cost_usd,
+            turns=len(journal.turns),
+            failure=failure,
+            files={"trajectory.json": self._clean(self._trajectory(completed, journal, failure).bounded_json())},
+        )
+
+    def _trajectory(self, completed: Completed, journal: Journal, failure: Failure | None) -> Trajectory:
+        return Trajectory(
+            agent=self._agent,
+            model=self._policy.model,
+            prompt=self._task.prompt,
+            turns=journal.turns,
+            usage=journal.usage,
+            cost_usd=journal.cost_usd,
+            seconds=completed.duration,
+            ending=failure.message if failure else "The agent said that it was done.",
+        )
+
+    def _clean(self, text: str) -> str:
+        return redacted(text, self._secrets)

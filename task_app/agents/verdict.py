@@ -1,0 +1,86 @@
+"""Who is to blame for how an agent ended: itself, so its score stands, or the infrastructure, so it has none."""
+
+import re
+
+from task_app.agents.inference import Endpoint
+from task_app.agents.trajectory import Journal, Problem
+from task_app.errors import InfrastructureFailure
+from task_app.grade import Failure, FailureKind
+from task_app.processes import Completed
+
+_TOO_LONG = re.compile(
+    r"context_length_exceeded|prompt is too long|maximum context length|context window", re.IGNORECASE
+)
+_QUOTA = re.compile(r"insufficient_quota|quota|billing|balance|credit", re.IGNORECASE)
+_MISSING_MODEL = re.compile(r"model_not_found|model", re.IGNORECASE)
+
+
+def verdict(agent: str, completed: Completed, journal: Journal, endpoint: Endpoint) -> Failure | None:
+    """The agent's own failure, None if it ended well.
+
+    Raises:
+        InfrastructureFailure: it could not do its work, for no fault of its own.
+    """
+    if completed.timed_out:
+        return _timed_out(agent, completed, journal, endpoint)
+    if completed.output_exceeded:
+        return Failure(FailureKind.OUTPUT_FLOOD, f"{agent} printed without end")
+    if completed.signal == 9:
+        raise InfrastructureFailure(f"{agent} was killed from outside, most likely for lack of memory.")
+    if journal.problem is not None:
+        return _gave_up(agent, journal.problem, endpoint)
+    if completed.exit_code == 0 and journal.finished:
+        return None
+    ended = f"exit code {completed.exit_code}" if completed.signal is None else f"signal {completed.signal}"
+    message = f"{agent} ended with {ended} before it was done: {_end(completed.stderr)}"
+    if not journal.turns:
+        raise InfrastructureFailure(f"{message} It never got to work, so check how it is installed.")
+    return Failure(FailureKind.AGENT_FAILED, message)
+
+
+def _timed_out(agent: str, completed: Completed, journal: Journal, endpoint: Endpoint) -> Failure:
+    seconds = f"{completed.duration:.0f} s"
+    if journal.retrying is not None:
+        raise InfrastructureFailure(
+            f"{agent} could not reach its model any more when its time was up after {seconds}: "
+            f"{_reason(journal.retrying, endpoint)}"
+        )
+    if not journal.turns:
+        raise InfrastructureFailure(
+            f"The model at {endpoint.url} did not answer {agent} within {seconds}. Check that it is up."
+        )
+    return Failure(FailureKind.AGENT_TIMEOUT, f"{agent} was not done after {seconds}")
+
+
+def _gave_up(agent: str, problem: Problem, endpoint: Endpoint) -> Failure:
+    if _TOO_LONG.search(f"{problem.code} {problem.message}"):
+        return Failure(FailureKind.AGENT_FAILED, f"{agent} filled its model's context: {_short(problem.message)}")
+    raise InfrastructureFailure(f"{agent} got no answer from its model: {_reason(problem, endpoint)}")
+
+
+def _reason(problem: Problem, endpoint: Endpoint) -> str:
+    said = f"{problem.code} {problem.message}"
+    match problem.status:
+        case 401 | 403:
+            advice = f"The key was refused: check {endpoint.key_name}."
+        case 402 | 429 if _QUOTA.search(said):
+            advice = "The quota is used up: check the account's plan and billing."
+        case 429:
+            advice = "Too many requests: lower the concurrency, or try again later."
+        case 400 | 404 if _MISSING_MODEL.search(said):
+            advice = "Check the model's name, and that the key may use it."
+        case 400 | 404 | 422:
+            advice = "The request was refused: check that the model fits the agent."
+        case _:
+            advice = f"Check that {endpoint.url} is up."
+    return f"{_short(problem.message)}. {advice}"
+
+
+def _short(message: str) -> str:
+    line = " ".join(message.split()).rstrip(".")
+    return line if len(line) <= 300 else f"{line[:300]}..."
+
+
+def _end(text: str) -> str:
+    line = " ".join(text.split())
+    return f"{line[-300:].rstrip('.')}." if line else "it printed nothing on stderr."
