@@ -72,6 +72,8 @@ def lay_out(launch: Path, binds: Sequence[Bind], hidden: Iterable[Path], scratch
             for path in _in_system(hidden)
         ),
     ]
+    for folder, _, _ in os.walk(root):
+        Path(folder).chmod(0o755)  # whatever our umask is, the jail's user has to pass
     (launch / "fstab").write_text("".join(mount.line() + "\n" for mount in mounts))
 
 

@@ -109,6 +109,7 @@ async def _start(
             env=env,
             stdin=asyncio.subprocess.DEVNULL if stdin is None else asyncio.subprocess.PIPE,
             start_new_session=True,
+            umask=0o022,
         )
     except OSError as error:
         raise InfrastructureFailure(_why_not(argv[0], cwd, error)) from error

@@ -47,8 +47,9 @@ class Slot:
         for name, content in files.items():
             self._placed.add(name)
             target = self.path / name
-            target.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(target.parent)
             target.write_text(content)
+            target.chmod(0o644)
             self._stamp(target)
 
     def reset(self) -> None:
@@ -166,3 +167,12 @@ def _fresh_copy(source: Path, target: Path, ignore: Callable[..., set[str]] | No
     """Copy a tree with its times, which cargo goes by."""
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(source, target, symlinks=True, ignore=ignore)
+    target.chmod(0o755)
+
+
+def _make_folder(folder: Path) -> None:
+    """With its parents, and open to the compiler's user whatever our umask is."""
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir()
+        folder.chmod(0o755)

@@ -229,6 +229,23 @@ class TestInfrastructure:
                 await grader.grade(submission(with_scorch(body)), enforce_rules=False)
 
 
+async def test_a_strict_umask_is_not_in_the_way() -> None:
+    before = os.umask(0o077)
+    try:
+        async with warm_grader() as grader:
+            fresh = replace(
+                submission(GOLD),
+                card_file="src/fresh/fox.rs",
+                overrides={
+                    "src/lib.rs": "pub mod engine;\npub mod fresh;\n",
+                    "src/fresh/mod.rs": "pub mod fox;\n",
+                },
+            )
+            assert (await grader.grade(fresh)).reward == 1.0
+    finally:
+        os.umask(before)
+
+
 async def test_a_crate_with_dependencies_is_graded_without_a_network() -> None:
     with open_directory() as directory:
         dependency = directory / "dice"
