@@ -23,7 +23,8 @@ def artifacts(task: Task, source: str, outcome: AgentOutcome, grade: Grade) -> l
         "tests.txt": grade.test_output,
         "agent.log": outcome.log,
     }
-    return [Artifact(name=name, content=_bounded(content)) for name, content in contents.items() if content]
+    bounded = {name: _bounded(content) for name, content in contents.items() if content}
+    return [Artifact(name=name, content=content) for name, content in {**bounded, **outcome.files}.items()]
 
 
 def _diff(task: Task, source: str) -> str:

@@ -77,6 +77,8 @@ class RolloutDetails(BaseModel):
     """Seconds: `queue`, `prepare`, `agent`, `compile`, `tests`."""
     tokens: int | None = None
     cost_usd: float | None = None
+    turns: int | None = None
+    """Replies of the model."""
 
 
 class RewardInfo(BaseModel):

@@ -26,6 +26,7 @@ from task_app.contracts import (
 )
 from task_app.errors import InvalidRequest
 from task_app.grade import Failure, FailureKind, Grade
+from task_app.isolation import Isolation, Level
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +58,8 @@ class Performer:
         self._agents = agents
         self._folder = folder
         self._agent_environment = agent_environment
+        self.isolation = Isolation(Level.PROCESS)
+        """How the agents' processes are confined; set to the best that this machine allows once that is known."""
 
     def assign(self, request: RolloutRequest) -> Assignment:
         """Pick instance and agent. The wire seed counts through the instances of the split, round and round.
@@ -113,6 +116,7 @@ class Performer:
             home=folder / "home",
             environment=self._agent_environment,
             reference=self._benchmark.reference(assignment.instance) if agent.uses_reference else None,
+            isolation=self.isolation,
         )
         return await agent.run(task, assignment.request.policy.config, context)
 
@@ -157,7 +161,7 @@ def _details(
     failure = (outcome.failure or grade.failure) if grade.reward < 1 else None
     details.failure = FailureDetails(kind=failure.kind, message=failure.message) if failure else None
     details.phases = dict(phases)
-    details.tokens, details.cost_usd = outcome.tokens, outcome.cost_usd
+    details.tokens, details.cost_usd, details.turns = outcome.tokens, outcome.cost_usd, outcome.turns
     return details
 
 

@@ -29,8 +29,8 @@ class Service:
         """How well processes can be confined here; None until that was tried."""
         self._rustc: str | None = None
         self._rollouts_folder = settings.work / "rollouts"
-        performer = Performer(self.benchmark, agents, self._rollouts_folder, settings.agent_environment)
-        self.rollouts = Rollouts(performer, settings.slots, self.warmup.ready)
+        self._performer = Performer(self.benchmark, agents, self._rollouts_folder, settings.agent_environment)
+        self.rollouts = Rollouts(self._performer, settings.slots, self.warmup.ready)
 
     async def start(self) -> None:
         """Get ready in the background; `warmup` tells how far it is."""
@@ -49,6 +49,7 @@ class Service:
     async def _warm(self) -> None:
         self._rustc = await rustc_version()
         self.isolation = await Isolation.detect(self._rollouts_folder, hidden=[self.settings.benchmark])
+        self._performer.isolation = self.isolation
         await self.benchmark.warm(self.settings.work, self.settings.slots, self.isolation)
 
     def info(self) -> dict[str, Any]:

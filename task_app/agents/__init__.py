@@ -3,8 +3,12 @@
 from collections.abc import Mapping
 
 from task_app.agents.base import Agent, AgentContext, AgentOutcome
+from task_app.agents.claude_code import ClaudeCode
+from task_app.agents.cli_agent import CliAgent
+from task_app.agents.codex import Codex
 from task_app.agents.gold import Gold
 from task_app.agents.noop import Noop
+from task_app.agents.opencode import OpenCode
 
 __all__ = ["AGENTS", "Agent", "AgentContext", "AgentOutcome"]
 
@@ -13,5 +17,8 @@ AGENTS: Mapping[str, Agent] = {
     for agent in (
         Gold(),
         Noop(),
+        CliAgent(OpenCode()),
+        CliAgent(Codex()),
+        CliAgent(ClaudeCode()),
     )
 }

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from task_app.benchmarks.base import Task
 from task_app.contracts import PolicyConfig
 from task_app.grade import Failure
+from task_app.isolation import Isolation, Level
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class AgentContext:
     """Provider keys and other settings meant for agents."""
     reference: str | None = field(default=None, repr=False)
     """The reference solution; None for every agent that does not declare `uses_reference`."""
+    isolation: Isolation = field(default_factory=lambda: Isolation(Level.PROCESS))
+    """How the agent's processes are to be confined."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class AgentOutcome:
     turns: int | None = None
     failure: Failure | None = None
     """Why the agent did not end well by its own doing, e.g. its time was up."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Further artifacts by name, e.g. `trajectory.json`: free of secrets, and of bounded size."""
 
 
 class Agent(Protocol):
