@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -46,9 +45,22 @@ class RolloutLocks:
 
     def __init__(self) -> None:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._scored: set[str] = set()
 
     def of(self, correlation_id: str) -> asyncio.Lock:
         return self._locks.setdefault(correlation_id, asyncio.Lock())
+
+    def is_held(self, correlation_id: str) -> bool:
+        """Whether some job works on this rollout right now."""
+        lock = self._locks.get(correlation_id)
+        return lock is not None and lock.locked()
+
+    def note_scored(self, correlation_id: str) -> None:
+        self._scored.add(correlation_id)
+
+    def is_scored(self, correlation_id: str) -> bool:
+        """Whether some job of this process has seen its score; what the store knows beyond that counts as well."""
+        return correlation_id in self._scored
 
 
 class JobRunner:
@@ -62,6 +74,7 @@ class JobRunner:
         self._task_app = task_app
         self._patience = patience
         self._locks = locks
+        self._own = frozenset(job.request.seeds)
 
     async def run(self) -> None:
         """Returns once there is a row for each seed.
@@ -71,11 +84,14 @@ class JobRunner:
                 The rows so far are kept.
         """
         await self._serve_stored_rows()
-        missing = iter([seed for seed in self._job.request.seeds if seed not in self._job.rows])
+        others = self._job.request.env_config.others
+        own = [seed for seed in self._job.request.seeds if seed not in self._job.rows]
+        done = {row.seed for row in await self._store.rows(self._job.run_id, others) if row.reward is not None}
+        queue = [*own, *(seed for seed in others if seed not in done)]
         try:
             async with asyncio.TaskGroup() as workers:
-                for _ in range(min(self._job.request.max_concurrent, len(self._job.request.seeds))):
-                    workers.create_task(self._work(missing))
+                for _ in range(min(self._job.request.max_concurrent, len(queue))):
+                    workers.create_task(self._work(queue))
         except BaseExceptionGroup as group:
             expected, bugs = group.split(EngineBenchError)
             if bugs or expected is None:
@@ -87,10 +103,31 @@ class JobRunner:
             if not row.infrastructure_failure:
                 self._job.rows[row.seed] = row
 
-    async def _work(self, seeds: Iterator[int]) -> None:
-        for seed in seeds:
-            async with self._locks.of(self._job.correlation_id(seed)):
-                self._job.rows[seed] = await self._finished(seed)
+    async def _work(self, queue: list[int]) -> None:
+        """Take seeds that nobody works on until there are none, then wait for those of our own that others work on."""
+        while (seed := self._take(queue)) is not None:
+            await self._settle(seed)
+        for seed in self._job.request.seeds:
+            if seed not in self._job.rows:
+                await self._settle(seed)
+
+    def _take(self, queue: list[int]) -> int | None:
+        for seed in tuple(queue):
+            correlation_id = self._job.correlation_id(seed)
+            if seed not in self._own and self._locks.is_scored(correlation_id):
+                queue.remove(seed)
+            elif not self._locks.is_held(correlation_id):
+                queue.remove(seed)
+                return seed
+        return None
+
+    async def _settle(self, seed: int) -> None:
+        async with self._locks.of(self._job.correlation_id(seed)):
+            row = self._job.rows.get(seed) or await self._finished(seed)
+        if row.reward is not None:
+            self._locks.note_scored(row.correlation_id)
+        if seed in self._own:
+            self._job.rows[seed] = row
 
     async def _finished(self, seed: int) -> Row:
         """The rollout's row, written down."""
@@ -141,7 +178,11 @@ class JobRunner:
         request, correlation_id = self._job.request, self._job.correlation_id(seed)
         return {
             "trace_correlation_id": correlation_id,
-            "env": {"env_name": request.env_name, "config": request.env_config.model_dump(), "seed": seed},
+            "env": {
+                "env_name": request.env_name,
+                "config": request.env_config.model_dump(exclude={"others"}),
+                "seed": seed,
+            },
             "policy": {"config": request.policy},
             "on_done": "reset",
             "safety": {"max_time_s": request.timeout},

@@ -23,6 +23,8 @@ class EnvConfig(BaseModel):
     split: str | None = None
     run_id: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,149}$")
     """None makes the job a run of its own."""
+    others: list[int] = Field(default_factory=list)
+    """See EvalRequest.others. No business of the task app."""
 
 
 class JobRequest(BaseModel):
@@ -63,7 +65,12 @@ def job_arguments(request: EvalRequest) -> dict[str, Any]:
         "env_name": request.benchmark,
         "seeds": list(request.seeds),
         "policy_config": request.policy.model_dump(mode="json"),
-        "env_config": {"benchmark": request.benchmark, "split": request.split, "run_id": request.run_id},
+        "env_config": {
+            "benchmark": request.benchmark,
+            "split": request.split,
+            "run_id": request.run_id,
+            "others": request.others,
+        },
         "concurrency": request.max_concurrent,
         "timeout": request.rollout_timeout,
     }

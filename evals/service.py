@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from types import MappingProxyType
+from typing import Any
 
 from pydantic import SecretStr
 
@@ -104,11 +105,14 @@ class EvalService:
         """Rows are shared by the jobs of a run, so all of them must ask for the same thing."""
         new = job.request.without_keys()
         for earlier in await self.store.jobs(job.run_id):
-            for part in ("env_config", "policy"):
-                if earlier.request[part] != new[part]:
+            for part, before, now in (
+                ("benchmark", _set_of_instances(earlier.request), _set_of_instances(new)),
+                ("policy", earlier.request["policy"], new["policy"]),
+            ):
+                if before != now:
                     raise ConfigurationError(
-                        f"Run {job.run_id} was started with another {part}: {earlier.request[part]} then, "
-                        f"{new[part]} now. Its results can't be mixed: start a new run."
+                        f"Run {job.run_id} was started with another {part}: {before} then, {now} now. "
+                        "Its results can't be mixed: start a new run."
                     )
 
     async def _run(self, job: Job) -> None:
@@ -139,6 +143,10 @@ class EvalService:
     async def _finish(self, job: Job, status: JobStatus, error: str | None) -> None:
         await self.store.finish_job(job.id, status, error)
         job.status, job.error, job.finished_at = status, error, datetime.now(UTC)
+
+
+def _set_of_instances(request: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in request["env_config"].items() if name != "others"}
 
 
 @asynccontextmanager

@@ -575,3 +575,36 @@ async def test_the_artifacts_can_be_downloaded(service: EvalService, make_reques
     assert names == ["run-1-0/final.rs", "run-1-0/row.json", "run-1-1/final.rs", "run-1-1/row.json"]
     assert files[0].read_text() == "fn seed_0() {}"
     assert Row.model_validate_json(files[1].read_text()) == outcome.rows[0]
+
+
+async def test_a_job_that_is_done_takes_over_what_a_slower_one_has_not_begun(
+    service: EvalService, make_request: Make, task_app: ScriptedTaskApp
+) -> None:
+    task_app.held = {0}
+    slow = make_request(seeds=[0, 1, 2, 3], others=[4, 5], max_concurrent=1)
+    quick = make_request(seeds=[4, 5], others=[0, 1, 2, 3], max_concurrent=1)
+    client = service.client()
+    waiting = asyncio.create_task(client.run(slow))
+    await task_app.is_asked_for(0)
+    done = await client.run(quick)
+    assert done.status == "completed"
+    assert {row.seed for row in done.rows} == {4, 5}
+    assert set(task_app.asked) == {0, 1, 2, 3, 4, 5}
+    task_app.release()
+    rest = await waiting
+    assert [row.reward for row in rest.rows] == [1.0] * 4
+    assert set(task_app.asked.values()) == {1}
+    assert all("others" not in body["env"]["config"] for body in task_app.bodies)
+
+
+async def test_what_a_job_took_over_in_vain_is_asked_for_again_by_its_owner(
+    service: EvalService, make_request: Make, task_app: ScriptedTaskApp
+) -> None:
+    task_app.held = {0}
+    task_app.faults = {1: status(503, times=3)}
+    owner = asyncio.create_task(service.client().run(make_request(seeds=[0, 1], others=[2], max_concurrent=1)))
+    await task_app.is_asked_for(0)
+    await service.client().run(make_request(seeds=[2], others=[0, 1], max_concurrent=1))
+    assert task_app.asked[1] == 3
+    task_app.release()
+    assert [row.reward for row in (await owner).rows] == [1.0, 1.0]
