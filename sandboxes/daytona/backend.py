@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 import secrets
 import tempfile
@@ -16,14 +15,15 @@ from pydantic import SecretStr
 
 from core.errors import InfrastructureError
 from core.settings import Settings
-from sandboxes.base import Backend, Endpoint, Sandbox, SandboxNotFound, SandboxRecord, SandboxSpec, env_file
+from sandboxes.base import Backend, Endpoint, Machine, Sandbox, SandboxNotFound, SandboxRecord, SandboxSpec, env_file
 from sandboxes.bundle import Bundle, unpack
-from sandboxes.daytona import provisioning
+from sandboxes.daytona import provisioning, snapshots
 from sandboxes.daytona.client import check_key, open_client
 from sandboxes.daytona.errors import explained, explaining, is_gone, persistently
+from sandboxes.daytona.images import define
 from sandboxes.daytona.labels import APP, is_of, record_of
 from sandboxes.daytona.patience import Patience
-from sandboxes.daytona.remote import GONE, INSIDE, PORT, ROOT, STATE, Remote, inside_source
+from sandboxes.daytona.remote import GONE, INSIDE, PORT, ROOT, STATE, Remote, content_digest, inside_source
 from sandboxes.daytona.removal import reap, remove
 from sandboxes.health import wait_until_healthy, with_log
 
@@ -57,17 +57,38 @@ class DaytonaBackend(Backend):
         if client:
             await client.close()  # type: ignore[no-untyped-call]
 
+    async def prepare(self, machine: Machine, bundle: Bundle, tools: tuple[str, ...]) -> Machine:
+        """With `auto`, build the snapshot or find it; any other is checked. The machine returned names one, or `none`.
+
+        A snapshot only saves time, so where one can't be built there is a warning, and the image serves.
+        """
+        if machine.snapshot == "none":
+            return machine
+        if machine.snapshot != "auto":
+            await snapshots.activate(self._sdk, machine.snapshot, patience=self._patience.build)
+            return machine
+        definition = define(machine, bundle, tools)
+        try:
+            await snapshots.build(self._sdk, definition, patience=self._patience.build, show=logger.info)
+        except InfrastructureError as error:
+            logger.warning("Sandboxes start from their image, which takes longer. %s", error)
+            return machine.model_copy(update={"snapshot": "none"})
+        return machine.model_copy(update={"snapshot": definition.name})
+
     async def provision(self, spec: SandboxSpec) -> Sandbox:
-        box = await provisioning.provision(self._sdk, spec, self._patience)
-        self._remotes[box.id] = Remote(box, spec.name)
+        box, is_new = await provisioning.provision(self._sdk, spec, self._patience)
+        # What has just been made from an image is empty: it need not be asked.
+        blank = is_new and not provisioning.from_snapshot(spec.machine)
+        self._remotes[box.id] = Remote(box, spec.name, blank=blank)
         return Sandbox(backend=self.name, name=spec.name, id=box.id, workdir=ROOT)
 
     async def upload(self, sandbox: Sandbox, bundle: Bundle) -> None:
         await asyncio.to_thread(_check, bundle)
         remote = await self._remote(sandbox)
         digest = content_digest(bundle)
-        if await _holds(remote, digest):
+        if not remote.blank and await _holds(remote, digest):
             return
+        remote.blank = False
         await remote.upload({f"{STATE}/bundle.tar.gz": bundle.archive, INSIDE: inside_source()})
         await remote.run("unpack", digest)
 
@@ -169,11 +190,6 @@ class DaytonaBackend(Backend):
             return await (await self._remote(sandbox)).run(verb, str(lines))
         except InfrastructureError:
             return ""  # nothing was uploaded yet, or there is no sandbox any more
-
-
-def content_digest(bundle: Bundle) -> str:
-    """Names what an upload brings: the bundle, and the verbs that come with it."""
-    return hashlib.sha256(bundle.digest.encode() + inside_source()).hexdigest()
 
 
 def _check(bundle: Bundle) -> None:

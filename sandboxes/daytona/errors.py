@@ -83,6 +83,8 @@ def _refusal(error: DaytonaError, message: str, doing: str) -> str | None:
         )
     if error.status_code in {400, 404} and "region" in message.lower():
         return f"{message}. Set DAYTONA_TARGET to a region of your account, e.g. `us` or `eu`."
+    if error.status_code == 404 and "snapshot" in message.lower():
+        return f"{message}. `engine-bench snapshot list` shows what there is; `--snapshot auto` builds one."
     if error.status_code == 400 and not is_quota(error) and "failed to start" not in message:
         return f"Daytona refused to {doing}: {message}."
     return None

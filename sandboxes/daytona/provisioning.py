@@ -47,8 +47,12 @@ def resources(machine: Machine) -> Resources:
     return Resources(cpu=machine.cpu, memory=machine.memory, disk=machine.disk)
 
 
-async def provision(sdk: AsyncDaytona, spec: SandboxSpec, patience: Patience) -> AsyncSandbox:
-    """The started sandbox of this spec.
+def from_snapshot(machine: Machine) -> bool:
+    return machine.snapshot not in {"none", "auto"}
+
+
+async def provision(sdk: AsyncDaytona, spec: SandboxSpec, patience: Patience) -> tuple[AsyncSandbox, bool]:
+    """The started sandbox of this spec, and whether it is new.
 
     Raises:
         ConfigurationError: its name belongs to somebody else, or Daytona refuses for good.
@@ -56,10 +60,10 @@ async def provision(sdk: AsyncDaytona, spec: SandboxSpec, patience: Patience) ->
     """
     for _ in range(_TRIES):
         try:
-            return await _create(sdk, spec, patience)
+            return await _create(sdk, spec, patience), True
         except DaytonaConflictError:
             if box := await _take_over(sdk, spec, patience):
-                return box
+                return box, False
     raise InfrastructureError(f"The name {spec.name} is taken by one sandbox after the other. Run it again.")
 
 
@@ -105,7 +109,7 @@ def _parameters(spec: SandboxSpec) -> CreateSandboxFromImageParams | CreateSandb
         "auto_stop_interval": IDLE_MINUTES,
         "ttl_minutes": math.ceil(spec.lifetime / 60),
     }
-    if spec.machine.snapshot not in {"", "none", "auto"}:
+    if from_snapshot(spec.machine):
         return CreateSandboxFromSnapshotParams.model_validate({**common, "snapshot": spec.machine.snapshot})
     image = spec.machine.image or DEFAULT_IMAGE
     return CreateSandboxFromImageParams.model_validate({**common, "image": image, "resources": resources(spec.machine)})

@@ -1,6 +1,7 @@
 """One started sandbox: files go up, commands run, the preview link opens its port."""
 
 import asyncio
+import hashlib
 import logging
 import secrets
 import shlex
@@ -16,6 +17,7 @@ from pydantic import SecretStr
 from core.errors import ConfigurationError, InfrastructureError
 from core.redaction import redact
 from sandboxes.base import Endpoint, SandboxNotFound
+from sandboxes.bundle import Bundle
 from sandboxes.daytona import inside
 from sandboxes.daytona.errors import DASHBOARD, explained, is_gone, persistently
 
@@ -46,12 +48,19 @@ def inside_source() -> bytes:
     return Path(inside.__file__).read_bytes()
 
 
+def content_digest(bundle: Bundle) -> str:
+    """Names what an upload brings: the bundle, and the verbs that come with it."""
+    return hashlib.sha256(bundle.digest.encode() + inside_source()).hexdigest()
+
+
 class Remote:
     """A sandbox that is (or was) started. Errors are in our words, and SandboxNotFound where it is gone."""
 
-    def __init__(self, box: AsyncSandbox, name: str) -> None:
+    def __init__(self, box: AsyncSandbox, name: str, *, blank: bool = False) -> None:
+        """`blank`: nothing was uploaded into it yet, for certain."""
         self.box = box
         self.name = name
+        self.blank = blank
         self._endpoint: Endpoint | None = None
 
     async def upload(self, files: Mapping[str, bytes]) -> None:
