@@ -4,7 +4,7 @@ import asyncio
 import secrets
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from task_app import cargo, libtest, rust, source_rules
@@ -147,10 +147,12 @@ class Grader:
             workspace=slot.path,
             uid=slot.compile_uid,
             binds=self._toolchain.binds(),
-            environment={**self._toolchain.environment(self.isolation), **_BUILD},
             limits=Limits(memory=self._limits.compile_memory),
         )
-        return await cargo.build_tests(self.isolation, jail, timeout)
+        # kept between compiles, since cargo takes its time to set a new one up
+        cargo_home = self.isolation.inside(jail, slot.path / "target/cargo-home")
+        environment = {**self._toolchain.environment(self.isolation), **_BUILD, "CARGO_HOME": str(cargo_home)}
+        return await cargo.build_tests(self.isolation, replace(jail, environment=environment), timeout)
 
     async def _test(self, slot: Slot, executable: str, examination: "_Examination") -> Completed:
         jail = Jail(
