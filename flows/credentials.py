@@ -1,5 +1,7 @@
 """Where Daytona's API key comes from when the environment has none: a block on the Prefect server."""
 
+from typing import cast
+
 from prefect.blocks.core import Block
 from pydantic import Field, SecretStr
 
@@ -25,7 +27,7 @@ async def with_daytona_credentials(settings: Settings) -> Settings:
     if settings.daytona_api_key is not None:
         return settings
     try:
-        block = await DaytonaCredentials.aload(BLOCK_NAME)
+        block = cast(DaytonaCredentials, await DaytonaCredentials.aload(BLOCK_NAME))
     except ValueError:  # Prefect's way to say that there is none
         return settings
     return settings.model_copy(

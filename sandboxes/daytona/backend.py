@@ -79,7 +79,7 @@ class DaytonaBackend(Backend):
         box, is_new = await provisioning.provision(self._sdk, spec, self._patience)
         # What has just been made from an image is empty: it need not be asked.
         blank = is_new and not provisioning.from_snapshot(spec.machine)
-        self._remotes[box.id] = Remote(box, spec.name, blank=blank)
+        self._remotes[box.id] = Remote(box, spec.name, self._patience, blank=blank)
         return Sandbox(backend=self.name, name=spec.name, id=box.id, workdir=ROOT)
 
     async def upload(self, sandbox: Sandbox, bundle: Bundle) -> None:
@@ -153,7 +153,7 @@ class DaytonaBackend(Backend):
             boxes = [box async for box in self._sdk.list(query) if box.state not in GONE]
             return tuple(record for box in boxes if (record := record_of(box)))
 
-        return await explaining("list sandboxes", ours)
+        return await explaining("list sandboxes", ours, self._patience.call)
 
     @property
     def _sdk(self) -> AsyncDaytona:
@@ -165,7 +165,7 @@ class DaytonaBackend(Backend):
         if known := self._remotes.get(sandbox.id):
             return known
         try:
-            box = await persistently("look for a sandbox", lambda: self._sdk.get(sandbox.id))
+            box = await persistently("look for a sandbox", lambda: self._sdk.get(sandbox.id), self._patience.call)
         except DaytonaError as error:
             if is_gone(error):
                 raise SandboxNotFound(sandbox.name, backend=self.name) from None
@@ -174,7 +174,7 @@ class DaytonaBackend(Backend):
             raise SandboxNotFound(sandbox.name, backend=self.name)
         if box.state != SandboxState.STARTED:
             raise InfrastructureError(f"Sandbox {sandbox.name} is not started ({box.state}). Run it again.")
-        return self._remotes.setdefault(sandbox.id, Remote(box, sandbox.name))
+        return self._remotes.setdefault(sandbox.id, Remote(box, sandbox.name, self._patience))
 
     async def _death(self, remote: Remote, sandbox: Sandbox) -> None:
         """Ends when the task app does, by raising what became of it."""

@@ -13,15 +13,13 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_aft
 
 from core.errors import ConfigurationError, EngineBenchError, InfrastructureError
 from core.redaction import redact
+from sandboxes.daytona.patience import Patience
 
 DASHBOARD = "https://app.daytona.io/dashboard"
 KEY_REQUIRED = (
     "DAYTONA_API_KEY environment variable required. "
     f"Create a key at {DASHBOARD}/keys, then `export DAYTONA_API_KEY=...`, or save a DaytonaCredentials block."
 )
-
-PATIENCE = 30.0
-"""Seconds that a call is tried again for; a toolbox that was short of memory needs some."""
 
 _DAEMON = "DAYTONA_DAEMON"
 _QUOTA = ("limit exceeded", "limit reached", "quota")
@@ -32,7 +30,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-async def persistently(doing: str, call: Callable[[], Awaitable[T]], patience: float = PATIENCE) -> T:
+async def persistently(doing: str, call: Callable[[], Awaitable[T]], patience: float = Patience.call) -> T:
     """The call's answer; what is passing is tried again for so many seconds. `doing` completes "Daytona failed to".
 
     Raises:
@@ -52,7 +50,7 @@ async def persistently(doing: str, call: Callable[[], Awaitable[T]], patience: f
     return await retrying(attempt)
 
 
-async def explaining(doing: str, call: Callable[[], Awaitable[T]], patience: float = PATIENCE) -> T:
+async def explaining(doing: str, call: Callable[[], Awaitable[T]], patience: float = Patience.call) -> T:
     """Like `persistently`, with every error in our words."""
     try:
         return await persistently(doing, call, patience)

@@ -11,6 +11,10 @@ class Patience:
     """For a sandbox to start, image build included."""
     quota: float = 300
     """For other sandboxes to make room."""
+    call: float = 30
+    """For a call that fails to succeed after all; a toolbox that was short of memory needs some time."""
+    quota_pause: float = 10
+    """Between two tries while the quota is exhausted."""
     delete: float = 60
     build: float = 1800
     """For a snapshot to be built."""

@@ -19,7 +19,7 @@ from daytona_api_client_async import SandboxState
 from core.errors import ConfigurationError, EngineBenchError, InfrastructureError
 from core.redaction import redact
 from sandboxes.base import Machine, SandboxSpec
-from sandboxes.daytona.errors import PATIENCE, explained, is_passing, is_quota, patiently, retry_after
+from sandboxes.daytona.errors import explained, is_passing, is_quota, patiently, retry_after
 from sandboxes.daytona.labels import is_of, labels_for, record_of
 from sandboxes.daytona.patience import Patience
 from sandboxes.daytona.removal import find, reap, remove
@@ -38,7 +38,7 @@ _BECOMING = {
 }
 _TRIES = 5
 """At a name that is taken again and again."""
-_PAUSE, _QUOTA_PAUSE = 2.0, 10.0
+_PAUSE = 1.0
 
 logger = logging.getLogger(__name__)
 
@@ -77,8 +77,8 @@ async def _create(sdk: AsyncDaytona, spec: SandboxSpec, patience: Patience) -> A
             raise
         except DaytonaError as error:
             await _reap_behind(sdk, spec, patience)
-            pause = retry_after(error) or (_QUOTA_PAUSE if is_quota(error) else _PAUSE)
-            allowed = patience.quota if is_quota(error) else PATIENCE if is_passing(error) else 0
+            pause = retry_after(error) or (patience.quota_pause if is_quota(error) else _PAUSE)
+            allowed = patience.quota if is_quota(error) else patience.call if is_passing(error) else 0
             if is_quota(error):
                 logger.warning(
                     "Daytona's quota is exhausted (%s): waiting for room for sandbox %s, at most %g s.",
@@ -117,7 +117,7 @@ def _parameters(spec: SandboxSpec) -> CreateSandboxFromImageParams | CreateSandb
 
 async def _take_over(sdk: AsyncDaytona, spec: SandboxSpec, patience: Patience) -> AsyncSandbox | None:
     """The sandbox that has the name, if it is ours and fine; None once the name is free."""
-    box = await find(sdk, spec.name)
+    box = await find(sdk, spec.name, patience)
     if box is None:
         return None
     if is_of(box, spec):

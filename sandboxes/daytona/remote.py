@@ -20,6 +20,7 @@ from sandboxes.base import Endpoint, SandboxNotFound
 from sandboxes.bundle import Bundle
 from sandboxes.daytona import inside
 from sandboxes.daytona.errors import DASHBOARD, explained, is_gone, persistently
+from sandboxes.daytona.patience import Patience
 
 ROOT = "/app"
 STATE = f"{ROOT}/{inside.STATE_NAME}"
@@ -56,11 +57,12 @@ def content_digest(bundle: Bundle) -> str:
 class Remote:
     """A sandbox that is (or was) started. Errors are in our words, and SandboxNotFound where it is gone."""
 
-    def __init__(self, box: AsyncSandbox, name: str, *, blank: bool = False) -> None:
+    def __init__(self, box: AsyncSandbox, name: str, patience: Patience, *, blank: bool = False) -> None:
         """`blank`: nothing was uploaded into it yet, for certain."""
         self.box = box
         self.name = name
         self.blank = blank
+        self._patience = patience.call
         self._endpoint: Endpoint | None = None
 
     async def upload(self, files: Mapping[str, bytes]) -> None:
@@ -152,14 +154,14 @@ class Remote:
 
     async def _call(self, doing: str, call: Callable[[], Awaitable[T]]) -> T:
         try:
-            return await persistently(doing, call)
+            return await persistently(doing, call, self._patience)
         except DaytonaError as error:
             await self._raise_if_gone()
             raise explained(error, f"{doing} in sandbox {self.name}") from None
 
     async def _preview(self, call: Callable[[], Awaitable[T]]) -> T:
         try:
-            return await persistently("open a preview URL", call)
+            return await persistently("open a preview URL", call, self._patience)
         except DaytonaError as error:
             await self._raise_if_gone()
             if error.status_code in {403, 404}:
@@ -172,7 +174,7 @@ class Remote:
     async def _raise_if_gone(self) -> None:
         """Behind a failed call there may be a sandbox that has ended."""
         try:
-            await persistently("look at the sandbox", self.box.refresh_data)
+            await persistently("look at the sandbox", self.box.refresh_data, self._patience)
         except DaytonaError as error:
             if is_gone(error):
                 self._not_found()

@@ -19,10 +19,10 @@ _PAUSE = 1.0
 logger = logging.getLogger(__name__)
 
 
-async def find(sdk: AsyncDaytona, name: str) -> AsyncSandbox | None:
+async def find(sdk: AsyncDaytona, name: str, patience: Patience) -> AsyncSandbox | None:
     """The sandbox of this name, or None. A deleted one has lost its name."""
     try:
-        return await persistently("look for a sandbox", lambda: sdk.get(name))
+        return await persistently("look for a sandbox", lambda: sdk.get(name), patience.call)
     except DaytonaError as error:
         if is_gone(error):
             return None
@@ -35,13 +35,14 @@ async def reap(sdk: AsyncDaytona, spec: SandboxSpec, patience: Patience) -> None
     Raises:
         EngineBenchError: something may be left behind; the message names it.
     """
-    named = await find(sdk, spec.name)
+    named = await find(sdk, spec.name, patience)
     if named and is_of(named, spec):
         await remove(named, spec.name, patience)
     elif named:
         logger.warning("Sandbox %s belongs to flow run %s: left alone.", spec.name, named.labels.get("flow_run_id"))
     # A create may have come to an end only now, and what is being deleted has no name any more.
-    for box in await explaining(f"look for what is left of sandbox {spec.name}", lambda: _labelled(sdk, spec)):
+    doing = f"look for what is left of sandbox {spec.name}"
+    for box in await explaining(doing, lambda: _labelled(sdk, spec), patience.call):
         await remove(box, spec.name, patience)
 
 
@@ -55,24 +56,26 @@ async def remove(box: AsyncSandbox, name: str, patience: Patience) -> None:
     deadline = asyncio.get_running_loop().time() + patience.delete
     while True:
         try:
-            await persistently("delete a sandbox", lambda: box.delete(timeout=patience.delete, wait=True))
+            await persistently(
+                "delete a sandbox", lambda: box.delete(timeout=patience.delete, wait=True), patience.call
+            )
             return
         except DaytonaError as error:
             if is_gone(error):
                 return
             if error.status_code == 403:
-                await _stop_instead(box, name, error)
+                await _stop_instead(box, name, error, patience)
                 return
             # 409: it is changing its state, e.g. still booting. That passes.
             if error.status_code != 409 or not await patiently(_PAUSE, deadline):
                 raise explained(error, f"delete sandbox {name}") from None
 
 
-async def _stop_instead(box: AsyncSandbox, name: str, refusal: DaytonaError) -> None:
+async def _stop_instead(box: AsyncSandbox, name: str, refusal: DaytonaError, patience: Patience) -> None:
     """A stopped sandbox costs no more computing, and an ephemeral one goes away by itself."""
     reason = redact(str(refusal))
     try:
-        await persistently("stop a sandbox", box.stop)
+        await persistently("stop a sandbox", box.stop, patience.call)
         await box.refresh_data()
     except DaytonaError as error:
         if is_gone(error):
