@@ -35,8 +35,8 @@ WRITABLE = ("/app", "/tmp", "/workspace", "/home-of-sandbox")
 
 QUOTAS = "cpu, memory and disk are recorded, not enforced"
 ONE_USER = (
-    "inside there is one user only, root: nothing can run as another, and what belongs to the machine's other users can't "
-    "be changed (run the emulator as real root to lift this)"
+    "inside there is one user only, root: nothing can run as another, and what belongs to the machine's other users "
+    "can't be changed (run the emulator as real root to lift this)"
 )
 
 logger = logging.getLogger(__name__)
@@ -113,14 +113,16 @@ class NamespaceIsolation:
             scratch=str(cell.scratch),
             layers=[str(layer) for layer in cell.layers],
             hidden=[str(CHECKOUT)],
-            shown=[*_shown_despite_hiding(), *self._deep_home()],
+            homes=self._deep_home(),
+            shown=_shown_despite_hiding(),
             shared={str(cell.shared): SANDBOX_RUN, str(PACKAGE / "toolbox"): f"{SANDBOX_RUN}-lib/toolbox"},
         )
         return [sys.executable, "-I", "-S", namespace_init.__file__, plan.to_json(), *command]
 
     def _deep_home(self) -> list[str]:
         # In a user namespace overlayfs can't copy the directories above it, which are root's: it is shown on its own.
-        return [] if len(Path(self.home).parts) < 3 else [self.home]
+        home = Path(self.home)
+        return [self.home] if home.is_dir() and len(home.parts) > 2 and home.parts[1] not in OWN else []
 
 
 class BubblewrapIsolation:

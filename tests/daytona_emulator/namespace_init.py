@@ -52,6 +52,7 @@ class Plan:
     upper: directory that keeps what the sandbox writes; it survives a stop, and may serve as a layer later
     scratch: directory for mount points and the overlays' work directories
     layers: upper directories of earlier builds, newest first
+    homes: directories below a top-level one that get an overlay of their own
     hidden: directories that the sandbox must not see
     shown: directories visible at their own path (copy on write) even where something above them is hidden
     shared: machine's directory -> sandbox's path, seen by both
@@ -61,6 +62,7 @@ class Plan:
     upper: str
     scratch: str
     layers: list[str]
+    homes: list[str]
     hidden: list[str]
     shown: list[str]
     shared: dict[str, str]
@@ -122,6 +124,8 @@ class View:
             self._add_top_level(entry)
         self._add_own_directories()
         self._add_devices()
+        for path in self.plan.homes:
+            self._show(path)
         for path in self.plan.hidden:
             if Path(path).parts[1] not in OWN and self.inside(path).is_dir():
                 mount("hidden", self.inside(path), "tmpfs")

@@ -24,6 +24,8 @@ STDOUT, STDERR = b"\x01\x01\x01", b"\x02\x02\x02"
 TERMINATION_GRACE = 5.0
 """Seconds between SIGTERM and SIGKILL for a deleted session."""
 
+WAKE_SECONDS = 0.02
+
 
 class Log:
     """Marked output lines, appended by reader threads and followed by any number of tasks."""
@@ -178,7 +180,8 @@ class Session:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._shell.wait(), TERMINATION_GRACE)
         self._signal(signal.SIGKILL)
-        await self._watch
+        await asyncio.wait({self._watch}, timeout=TERMINATION_GRACE)
+        self._watch.cancel()  # a process that left the group may hold the output for as long as it likes
         shutil.rmtree(self._directory)
 
     def view(self) -> dict[str, object]:
@@ -193,4 +196,8 @@ class Session:
         for command in self.commands.values():
             if not command.done.is_set():
                 command.exit_code = code if code >= 0 else 128 - code
+            # Again until it took: a reader that has not opened its FIFO yet can't be woken.
+            while not command.done.is_set():
                 command.end_without_status()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(command.done.wait(), WAKE_SECONDS)
