@@ -48,6 +48,7 @@ runs = sa.Table(
     sa.Column("id", sa.String(200), primary_key=True),
     sa.Column("name", sa.String(200), nullable=False, unique=True),
     sa.Column("series", sa.String(500), nullable=False),
+    sa.Column("content_hash", sa.String(64), nullable=False),
     sa.Column("parameters", sa.JSON, nullable=False),
     sa.Column("document", sa.JSON),
     sa.Column("created_at", UtcTime, nullable=False),

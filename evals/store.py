@@ -36,6 +36,8 @@ class StoredRun(NamedTuple):
     name: str
     series: str
     """What it is compared with: runs of one series differ in nothing but their time."""
+    content_hash: str
+    """Of the benchmark: scores of another content are not to be mixed with its own."""
     parameters: dict[str, Any]
     document: dict[str, Any] | None
     created_at: datetime
@@ -49,6 +51,8 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.location = database.location
+        """The database's URL, without a password."""
 
     async def put(self, run_id: str, job_id: str, row: Row, artifacts: Sequence[Artifact] = ()) -> None:
         """Write a finished rollout. Durable on return; a scored rollout is final, so a second call changes nothing."""
@@ -110,12 +114,12 @@ class Store:
         found = await self._database.read(sa.select(jobs).where(jobs.c.run_id == run_id).order_by(jobs.c.created_at))
         return [StoredJob(*job) for job in found]
 
-    async def begin_run(self, run_id: str, name: str, series: str, parameters: dict[str, Any]) -> None:
-        """Write down a run that is about to begin; one that begins again stays as it is."""
-        new = self._database.insert(runs).values(
-            id=run_id, name=name, series=series, parameters=parameters, created_at=datetime.now(UTC)
-        )
+    async def begin_run(self, run: StoredRun) -> StoredRun:
+        """Write down a run that is about to begin; returns it as it began first, should it have begun before."""
+        new = self._database.insert(runs).values(run._asdict())
         await self._database.write(new.on_conflict_do_nothing(index_elements=["id"]))
+        found = await self._database.read(sa.select(runs).where(runs.c.id == run.id))
+        return StoredRun(*found[0])
 
     async def conclude_run(self, run_id: str, document: dict[str, Any]) -> None:
         """Write down the result document of a run."""

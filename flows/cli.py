@@ -60,6 +60,29 @@ def run(
     return runner.run(parameters, min_reward=min_reward, as_json=json)
 
 
+@app.command
+def resume(
+    run: str,
+    *,
+    min_reward: float | None = None,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Continue an interrupted run with the parameters that it had: only what has no score is run.
+
+    Parameters
+    ----------
+    run
+        Name of the run (its folder under results/), its id, or the beginning of either.
+    min_reward
+        Exit with 3 if the mean reward is below this.
+    json
+        Print the result document, and nothing else, on stdout.
+    """
+    from flows import runner  # noqa: PLC0415 - brings Prefect along, which takes a second to import
+
+    return runner.run(Parameters(resume=run), min_reward=min_reward, as_json=json)
+
+
 @app.command(name="list")
 def list_(*, benchmark: str | None = None) -> None:
     """List benchmarks and agents, or the instances of one benchmark.

@@ -43,7 +43,7 @@ def result_document(
     status, error = _status(plan, planned, ending)
     return ResultDocument(
         run=name,
-        flow_run_id=plan.run_id,
+        flow_run_id=plan.flow_run_id,
         status=status,
         error=error,
         warnings=list(ending.warnings),
@@ -64,10 +64,10 @@ def _planned_rows(plan: Plan, rows: Sequence[Row], ending: Ending) -> list[Row]:
     """One row for each planned rollout, by instance and attempt."""
     finished = {row.seed: row for row in rows}
     errors = ending.lane_errors or [None] * len(plan.lanes)
+    blamed = {seed: error for lane, error in zip(plan.lanes, errors, strict=True) for seed in lane.seeds}
     planned = [
-        (finished.get(seed) or _not_run(seed, error)).model_copy(update={"instance": plan.locate(seed)[0]})
-        for lane, error in zip(plan.lanes, errors, strict=True)
-        for seed in lane.seeds
+        (finished.get(seed) or _not_run(seed, blamed.get(seed))).model_copy(update={"instance": plan.locate(seed)[0]})
+        for seed in plan.seeds
     ]
     return sorted(planned, key=lambda row: plan.locate(row.seed)[1:])
 

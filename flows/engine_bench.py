@@ -1,20 +1,16 @@
-"""The flow: score a coding agent on EngineBench, in seven steps per lane."""
+"""The flow: score a coding agent on EngineBench, in seven steps per sandbox."""
 
 import asyncio
-from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass
 
 from prefect import flow
-from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
-from pydantic import SecretStr
 
 from core.errors import ConfigurationError, EngineBenchError
-from core.keys import TaskAppKeys, task_app_keys
 from core.settings import Settings
 from evals.store import Store, open_store
 from flows import steps
-from flows.evaluation import Evaluation, open_evaluation
+from flows.evaluation import SandboxLost, open_evaluation
+from flows.lanes import Job, Spares, clean_up, keep_log, replacement
 from flows.logs import rooms_log_to_the_run
 from flows.parameters import Parameters, form
 from flows.plan import Lane, Plan, make_plan, pack
@@ -22,11 +18,8 @@ from flows.report import Report
 from flows.result import ResultDocument
 from flows.termination import cancelled_by_sigterm, to_its_end
 from sandboxes import open_backend
-from sandboxes.base import Backend, Sandbox
-from sandboxes.bundle import Bundle
+from sandboxes.base import Sandbox
 from sandboxes.running import RunningTaskApp
-
-KEPT_LOG_LINES = 1000
 
 
 class RunIncomplete(EngineBenchError):
@@ -35,35 +28,6 @@ class RunIncomplete(EngineBenchError):
     def __init__(self, result: ResultDocument) -> None:
         super().__init__(result.error.message if result.error else result.status)
         self.result = result
-
-
-@dataclass(frozen=True)
-class Job:
-    """What the lanes of a run share."""
-
-    plan: Plan
-    settings: Settings
-    backend: Backend
-    bundle: Bundle
-    evaluation: Evaluation
-    report: Report
-
-    def keys(self, lane: Lane) -> TaskAppKeys:
-        if self.plan.parameters.task_app_url:
-            return TaskAppKeys(_key_of_running_task_app(self.settings), nonce="")
-        return task_app_keys(self.settings.data_dir, lane.spec.name)
-
-    def environment(self, lane: Lane) -> Mapping[str, SecretStr]:
-        """What the lane's task app is told, its key among it."""
-        keys, parameters = self.keys(lane), self.plan.parameters
-        return {
-            "ENVIRONMENT_API_KEY": keys.api_key,
-            "ENGINE_BENCH_NONCE": SecretStr(keys.nonce),
-            "ENGINE_BENCH_BENCHMARK_NAME": SecretStr(parameters.benchmark),
-            "ENGINE_BENCH_SLOTS": SecretStr(str(parameters.concurrency)),
-            # the sandbox has a copy of its own: what an agent must not see need not stay on its disk
-            "ENGINE_BENCH_SEAL": SecretStr("1"),
-        }
 
 
 def name_run() -> str:
@@ -76,10 +40,49 @@ def name_run() -> str:
 async def engine_bench(parameters: Parameters) -> ResultDocument:
     """Score a coding agent on EngineBench: each lane makes a sandbox, evaluates its share, and cleans up."""
     settings = Settings()
-    plan = make_plan(parameters, str(flow_run.get_id()), settings)
     with rooms_log_to_the_run():
         async with cancelled_by_sigterm(), open_store(settings.resolved_store_url) as store:
-            return await score(plan, settings, store)
+            return await score(await plan_run(parameters, settings, store), settings, store)
+
+
+async def run_sandbox(lane: Lane, job: Job) -> None:
+    """The seven steps of one sandbox. Cleanup runs whatever happened before it, cancellation included."""
+    sandbox: Sandbox | None = None
+    try:
+        async with job.starting:
+            sandbox = await steps.provision(lane, job.backend)
+            sandbox = await steps.upload(lane, job.backend, sandbox, job.bundle)
+            sandbox = await steps.install(lane, job.backend, sandbox, job.plan.tools)
+            sandbox = await steps.start(lane, job.backend, sandbox, job.environment(lane))
+            sandbox = await steps.health(lane, job.backend, sandbox, job.keys(lane))
+        sandbox = await steps.evaluate(lane, job.backend, sandbox, job.evaluation, job.keys(lane))
+    except Exception:
+        await keep_log(lane, job, sandbox)
+        raise
+    finally:
+        await to_its_end(clean_up(lane, job, sandbox))
+
+
+async def run_lane(lane: Lane, job: Job) -> None:
+    """One sandbox after the other, as long as there is work, sandboxes get lost, and the run may make new ones."""
+    current: Lane | None = lane
+    while current:
+        try:
+            await run_sandbox(current, job)
+        except SandboxLost as lost:
+            current = await replacement(current, job, lost)
+        else:
+            break
+
+
+async def run_lanes(plan: Plan, settings: Settings, store: Store, report: Report) -> list[BaseException | None]:
+    """Run all lanes side by side, and return for each the error that ended it, if one did."""
+    url = plan.parameters.task_app_url
+    backend = RunningTaskApp(url) if url else open_backend(plan.parameters.backend, settings)
+    async with open_evaluation(plan, settings, store, report) as evaluation:
+        spares = Spares(max(2, len(plan.lanes) // 2))
+        job = Job(plan, settings, backend, await asyncio.to_thread(pack, plan), evaluation, report, spares)
+        return await asyncio.gather(*(run_lane(lane, job) for lane in plan.lanes), return_exceptions=True)
 
 
 async def score(plan: Plan, settings: Settings, store: Store) -> ResultDocument:
@@ -103,57 +106,21 @@ async def score(plan: Plan, settings: Settings, store: Store) -> ResultDocument:
     return result
 
 
-async def run_lanes(plan: Plan, settings: Settings, store: Store, report: Report) -> list[BaseException | None]:
-    """Run all lanes side by side, and return for each the error that ended it, if one did."""
-    url = plan.parameters.task_app_url
-    backend = RunningTaskApp(url) if url else open_backend(plan.parameters.backend, settings)
-    async with open_evaluation(plan, settings, store, report) as evaluation:
-        job = Job(plan, settings, backend, await asyncio.to_thread(pack, plan), evaluation, report)
-        return await asyncio.gather(*(run_lane(lane, job) for lane in plan.lanes), return_exceptions=True)
+async def plan_run(parameters: Parameters, settings: Settings, store: Store) -> Plan:
+    """Plan this flow run: a new run, its retry, or the one that it resumes. What is scored already is not run again.
 
-
-async def run_lane(lane: Lane, job: Job) -> None:
-    """The seven steps of one sandbox. Cleanup runs whatever happened before it, cancellation included."""
-    sandbox: Sandbox | None = None
-    try:
-        sandbox = await steps.provision(lane, job.backend)
-        sandbox = await steps.upload(lane, job.backend, sandbox, job.bundle)
-        sandbox = await steps.install(lane, job.backend, sandbox, job.plan.tools)
-        sandbox = await steps.start(lane, job.backend, sandbox, job.environment(lane))
-        sandbox = await steps.health(lane, job.backend, sandbox, job.keys(lane))
-        sandbox = await steps.evaluate(lane, job.backend, sandbox, job.evaluation, job.keys(lane))
-    except Exception:
-        await keep_log(lane, job, sandbox)
-        raise
-    finally:
-        await to_its_end(clean_up(lane, job, sandbox))
-
-
-async def keep_log(lane: Lane, job: Job, sandbox: Sandbox | None) -> None:
-    """Save what a failed lane's task app said, before its sandbox goes."""
-    if sandbox is None:
-        return
-    try:
-        log = await job.backend.log(sandbox, lines=KEPT_LOG_LINES)
-    except EngineBenchError as error:
-        job.report.warn(f"The log of lane {lane.number} could not be read: {error}")
-    else:
-        if log:
-            job.report.keep_log(lane.number, log)
-
-
-async def clean_up(lane: Lane, job: Job, sandbox: Sandbox | None) -> None:
-    """The last step. Its failure is reported, and does not hide what happened before it."""
-    # Prefect's overload for `return_state` forgets that an async task has to be awaited
-    cleanup: Awaitable[State[None]] = steps.cleanup(lane, job.backend, sandbox, return_state=True)  # type: ignore[assignment]
-    state = await cleanup
-    if not state.is_completed():
-        job.report.warn(f"Sandbox {lane.spec.name} of lane {lane.number} may be left behind: {state.message}")
-
-
-def _key_of_running_task_app(settings: Settings) -> SecretStr:
-    if settings.environment_api_key is None:
-        raise ConfigurationError(
-            "ENVIRONMENT_API_KEY is not set. Set it to the key of the task app that --task-app-url names."
-        )
-    return settings.environment_api_key
+    Raises:
+        ConfigurationError: the parameters ask for what is not there.
+    """
+    flow_run_id = str(flow_run.get_id())
+    run_id = flow_run_id
+    if parameters.resume:
+        resumed = await store.find_run(parameters.resume)
+        if resumed is None:
+            raise ConfigurationError(
+                f"There is no run {parameters.resume!r} in the results store {store.location}. "
+                "A run's name is that of its folder under results/."
+            )
+        run_id, parameters = resumed.id, Parameters.model_validate(resumed.parameters)
+    scored = {row.seed for row in await store.rows(run_id) if row.reward is not None}
+    return make_plan(parameters, flow_run_id, settings, run_id=run_id, scored=scored)

@@ -18,22 +18,27 @@ from flows.report import Report
 from sandboxes.base import Endpoint
 
 
+class SandboxLost(InfrastructureError):
+    """The task app does not answer any more, or can't go on; another sandbox might."""
+
+
 @asynccontextmanager
 async def open_evaluation(plan: Plan, settings: Settings, store: Store, report: Report) -> AsyncIterator["Evaluation"]:
     """The eval service of a run: the hosted one where it is configured, else one embedded in this process."""
     hosted = settings.hosted_eval_service()
     if hosted:
-        yield Evaluation(plan, EvalClient(*hosted), store, report)
+        yield Evaluation(plan, EvalClient(*hosted), store, report, shares_work=False)
         return
     async with serve(store) as service:
-        yield Evaluation(plan, service.client(), store, report)
+        yield Evaluation(plan, service.client(), store, report, shares_work=True)
 
 
 class Evaluation:
     """Runs the lanes' eval jobs. A lane that asks again attaches to its job, so that nothing is paid for twice."""
 
-    def __init__(self, plan: Plan, client: EvalClient, store: Store, report: Report) -> None:
+    def __init__(self, plan: Plan, client: EvalClient, store: Store, report: Report, *, shares_work: bool) -> None:
         self._plan = plan
+        self._shares_work = shares_work
         self._client = client
         self._store = store
         self._report = report
@@ -42,6 +47,7 @@ class Evaluation:
         """Evaluate the lane's seeds; every row is in the store when this returns.
 
         Raises:
+            SandboxLost: the task app does not answer any more.
             InfrastructureError: some rollouts have no score; running it again asks for those alone.
         """
         request = self._request(lane, endpoint, api_key)
@@ -49,9 +55,7 @@ class Evaluation:
         outcome = await self._attach(lane, request) or await self._submit(lane, request)
         await self._keep(outcome)
         if outcome.status != "completed":
-            raise InfrastructureError(
-                f"Eval job {outcome.job_id} {outcome.status}: {outcome.error or 'no reason given'}"
-            )
+            raise SandboxLost(f"Eval job {outcome.job_id} {outcome.status}: {outcome.error or 'no reason given'}")
         unscored = [row for row in outcome.rows if row.infrastructure_failure]
         if unscored:
             reasons = "; ".join(
@@ -59,6 +63,11 @@ class Evaluation:
                 for row in unscored[:3]
             )
             raise InfrastructureError(f"{len(unscored)} of {len(outcome.rows)} rollouts have no score. {reasons}")
+
+    async def missing(self, lane: Lane) -> int:
+        """How many of the lane's seeds have no score."""
+        rows = await self._store.rows(self._plan.run_id, lane.seeds)
+        return len(lane.seeds) - sum(row.reward is not None for row in rows)
 
     async def _attach(self, lane: Lane, request: EvalRequest) -> Outcome | None:
         """The outcome of the job that an earlier try has submitted, None if it is of no use any more."""
@@ -106,6 +115,7 @@ class Evaluation:
             benchmark=parameters.benchmark,
             split=parameters.split or None,
             seeds=list(lane.seeds),
+            others=self._plan.others(lane) if self._shares_work else [],
             policy=Policy(agent=parameters.agent, model=parameters.model or None, timeout=parameters.timeout),
             max_concurrent=parameters.concurrency,
             grading_allowance=GRADING_ALLOWANCE,
@@ -127,7 +137,7 @@ async def _require_same_benchmark(request: EvalRequest) -> dict[str, str]:
         info = answer.json()
         benchmark, versions = info["benchmark"]["name"], info["versions"]
     except (httpx.HTTPError, KeyError, TypeError, ValueError) as error:
-        raise InfrastructureError(
+        raise SandboxLost(
             f"The task app at {request.task_app_url} does not tell what it is ({type(error).__name__})."
         ) from None
     if benchmark != request.benchmark:

@@ -56,11 +56,20 @@ class Parameters(BaseModel):
         "Its key is read from ENVIRONMENT_API_KEY.",
     )
 
+    resume: str = Field(
+        default="",
+        max_length=200,
+        description="Continue this earlier run, by name or id, with the parameters that it had: "
+        "only what has no score is run.",
+    )
+
     @property
     def title(self) -> str:
         """What a run of these is called, e.g. `daytona · codex · gpt-5.2 · sample · 16 seeds`."""
         amount = "all seeds" if self.seeds == 0 else f"{self.seeds} seed{'s' if self.seeds > 1 else ''}"
         attempts = f"{self.attempts} attempts" if self.attempts > 1 else ""
+        if self.resume:
+            return f"resume · {self.resume}"
         return " · ".join(filter(None, (self.backend, self.agent, self.model, self.benchmark, amount, attempts)))
 
     @property

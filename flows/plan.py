@@ -1,6 +1,7 @@
 """From parameters to lanes: which benchmark, which seeds, in which sandboxes. No network, no side effects."""
 
 import fnmatch
+from collections.abc import Collection
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -22,15 +23,29 @@ GRADING_ALLOWANCE = 300
 
 
 class Lane(BaseModel):
-    """One sandbox's share of the work."""
+    """One sandbox at a time, and its share of the work."""
 
     model_config = ConfigDict(frozen=True)
 
     number: int
     """Counts from 1, as the UI shows it."""
     spec: SandboxSpec
+    generation: int = 1
+    """Counts the lane's sandboxes."""
     seeds: tuple[int, ...]
     """Wire seeds: index of the instance in the split + attempt * number of instances in the split."""
+
+    @property
+    def label(self) -> str:
+        """Names the lane and its sandbox in the UI."""
+        return str(self.number) if self.generation == 1 else f"{self.number}, sandbox {self.generation}"
+
+    def with_another_sandbox(self) -> "Lane":
+        """The same lane, to be run in a sandbox of another name: the old one may not be gone yet."""
+        generation = self.generation + 1
+        base = self.spec.name if self.generation == 1 else self.spec.name.rpartition("-")[0]
+        spec = self.spec.model_copy(update={"name": f"{base}-{generation}"})
+        return self.model_copy(update={"spec": spec, "generation": generation})
 
 
 class Plan(BaseModel):
@@ -39,17 +54,31 @@ class Plan(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     run_id: str
+    """Identifies the results: the flow run's id, or that of the run which is resumed."""
+    flow_run_id: str
+    """Identifies who owns the sandboxes."""
     parameters: Parameters
     benchmark_dir: Path
     tools: tuple[str, ...]
     """Binaries that grading needs inside the sandbox."""
     instances: tuple[str, ...]
     """All ids of the split, in seed order."""
+    seeds: tuple[int, ...]
+    """All wire seeds of the run, scored already or not."""
     lanes: tuple[Lane, ...]
+    """They share the seeds that have no score yet."""
 
     @property
     def total(self) -> int:
-        return sum(len(lane.seeds) for lane in self.lanes)
+        return len(self.seeds)
+
+    @property
+    def already_scored(self) -> int:
+        return len(self.seeds) - sum(len(lane.seeds) for lane in self.lanes)
+
+    def others(self, lane: Lane) -> list[int]:
+        """The seeds of the other lanes; those furthest from being begun come first."""
+        return [seed for other in self.lanes if other.number != lane.number for seed in reversed(other.seeds)]
 
     def locate(self, wire_seed: int) -> tuple[str, int, int]:
         """Instance id, seed and attempt (both from 0) of a wire seed."""
@@ -77,8 +106,19 @@ def benchmark_dir(name: str, settings: Settings) -> Path:
     return settings.dir.expanduser().resolve()
 
 
-def make_plan(parameters: Parameters, run_id: str, settings: Settings) -> Plan:
+def make_plan(
+    parameters: Parameters,
+    flow_run_id: str,
+    settings: Settings,
+    *,
+    run_id: str | None = None,
+    scored: Collection[int] = (),
+) -> Plan:
     """Choose the instances and deal them out to the lanes.
+
+    Args:
+        run_id: of the run that is resumed, if one is.
+        scored: wire seeds that have a score already.
 
     Raises:
         ConfigurationError: the benchmark, the split or the instances asked for are not there.
@@ -91,13 +131,16 @@ def make_plan(parameters: Parameters, run_id: str, settings: Settings) -> Plan:
         raise ConfigurationError(str(error)) from error
     seeds = _choose(ids, parameters, benchmark)
     wire_seeds = [seed + attempt * len(ids) for attempt in range(parameters.attempts) for seed in seeds]
+    missing = [seed for seed in wire_seeds if seed not in scored]
     return Plan(
-        run_id=run_id,
+        run_id=run_id or flow_run_id,
+        flow_run_id=flow_run_id,
         parameters=parameters,
         benchmark_dir=folder,
         tools=benchmark.tools,
         instances=ids,
-        lanes=tuple(_deal(wire_seeds, parameters, run_id)),
+        seeds=tuple(wire_seeds),
+        lanes=tuple(_deal(missing, parameters, flow_run_id)),
     )
 
 
@@ -115,18 +158,18 @@ def _choose(ids: tuple[str, ...], parameters: Parameters, benchmark: Benchmark) 
     return seeds[: parameters.seeds or None]
 
 
-def _deal(wire_seeds: list[int], parameters: Parameters, run_id: str) -> list[Lane]:
+def _deal(wire_seeds: list[int], parameters: Parameters, flow_run_id: str) -> list[Lane]:
     count = min(parameters.sandboxes, len(wire_seeds))
     shares = [tuple(wire_seeds[index::count]) for index in range(count)]
     return [
         Lane(
             number=index + 1,
             spec=SandboxSpec(
-                name=f"eb-{run_id.replace('-', '')[:20]}-{index + 1}",
-                run_id=run_id,
+                name=f"eb-{flow_run_id.replace('-', '')[:20]}-{index + 1}",
+                run_id=flow_run_id,
                 lane=index,
                 port=parameters.port,
-                lifetime=_lifetime(len(share), parameters),
+                lifetime=_lifetime(len(wire_seeds), parameters),
             ),
             seeds=share,
         )
@@ -135,7 +178,7 @@ def _deal(wire_seeds: list[int], parameters: Parameters, run_id: str) -> list[La
 
 
 def _lifetime(rollouts: int, parameters: Parameters) -> int:
-    """Seconds after which nothing of this lane can still be wanted."""
+    """Seconds after which nothing of a lane can still be wanted, should it have to do all the work alone."""
     rounds = -(-rollouts // parameters.concurrency)
     return 1800 + rounds * (parameters.timeout + GRADING_ALLOWANCE)
 

@@ -4,14 +4,14 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from prefect.context import FlowRunContext
 from prefect.logging import get_run_logger
 from prefect.runtime import deployment
 from pydantic import ValidationError
 
+from core.errors import ConfigurationError
 from core.settings import Settings
 from evals.models import Progress
-from evals.store import Store
+from evals.store import Store, StoredRun
 from flows import prefect_artifacts
 from flows.document import Ending, result_document
 from flows.plan import Plan, content_hash
@@ -23,29 +23,48 @@ from flows.run_folder import RunFolder
 class Report:
     """Collects what the lanes tell, and concludes it once."""
 
-    def __init__(self, plan: Plan, store: Store, folder: RunFolder, benchmark_hash: str) -> None:
-        self.folder = folder
+    def __init__(self, plan: Plan, store: Store, settings: Settings, run: StoredRun) -> None:
+        self.folder = RunFolder(settings.results_dir, run.name)
         self._plan = plan
         self._store = store
-        self._benchmark_hash = benchmark_hash
+        self._run = run
         self._progress = LiveProgress(plan)
-        self._started_at = datetime.now(UTC)
         self._warnings: list[str] = []
-        self._versions: dict[str, str] = {}
+        self._versions: dict[str, str] = dict((run.document or {}).get("versions", {}))
 
     @classmethod
     async def begin(cls, plan: Plan, settings: Settings, store: Store) -> "Report":
-        """Open the run's folder and say what is about to happen."""
-        folder = RunFolder(settings.results_dir, _run_name(plan.run_id))
-        report = cls(plan, store, folder, await asyncio.to_thread(content_hash, plan))
-        parameters = plan.parameters
+        """Write down that the run begins, and say what is about to happen.
+
+        Raises:
+            ConfigurationError: it has begun before, on a benchmark with another content.
+        """
+        parameters, benchmark_hash = plan.parameters, await asyncio.to_thread(content_hash, plan)
+        now = datetime.now(UTC)
+        run = await store.begin_run(
+            StoredRun(
+                id=plan.run_id,
+                name=f"{now:%Y%m%d-%H%M%S}-{plan.run_id[:8]}",
+                series=_series(plan),
+                content_hash=benchmark_hash,
+                parameters=parameters.model_dump(),
+                document=None,
+                created_at=now,
+            )
+        )
+        if run.content_hash != benchmark_hash:
+            raise ConfigurationError(
+                f"The benchmark {parameters.benchmark} has changed since run {run.name} began, "
+                "so their scores can't be mixed. Start a new run, or bring the benchmark back to what it was."
+            )
         get_run_logger().info(
             f"{plan.total} rollouts of {parameters.benchmark} by {parameters.agent}"
             + (f" ({parameters.model})" if parameters.model else "")
-            + f" in {len(plan.lanes)} {parameters.backend} sandbox{'es' if len(plan.lanes) > 1 else ''}"
+            + (f", {plan.already_scored} of them scored already" if plan.already_scored else "")
+            + f", in {len(plan.lanes)} {parameters.backend} sandbox{'' if len(plan.lanes) == 1 else 'es'}"
         )
-        await store.begin_run(plan.run_id, folder.name, _series(plan), parameters.model_dump())
-        await prefect_artifacts.tag_run(plan.run_id, parameters.tags)
+        report = cls(plan, store, settings, run)
+        await prefect_artifacts.tag_run(plan.flow_run_id, parameters.tags)
         await report._progress.begin()
         return report
 
@@ -58,9 +77,9 @@ class Report:
         get_run_logger().error(message)
         self._warnings.append(message)
 
-    def keep_log(self, lane: int, log: str) -> None:
+    def keep_log(self, sandbox: str, log: str) -> None:
         """Keep what a lane's task app said last, since its sandbox is about to go."""
-        path = self.folder.write_log(lane, log)
+        path = self.folder.write_log(sandbox, log)
         get_run_logger().error(f"The task app's log: {path}")
 
     def note_versions(self, versions: Mapping[str, str]) -> None:
@@ -77,14 +96,14 @@ class Report:
             for row in rows
         }
         ending = Ending(
-            started_at=self._started_at,
+            started_at=self._run.created_at,
             lane_errors=lane_errors,
             warnings=self._warnings,
             versions=self._versions,
             previous=await self._previous(),
         )
         result = result_document(
-            self._plan, self.folder.name, self._benchmark_hash, rows=rows, artifacts=paths, ending=ending
+            self._plan, self._run.name, self._run.content_hash, rows=rows, artifacts=paths, ending=ending
         )
         self.folder.write_document(result)
         await self._store.conclude_run(self._plan.run_id, result.model_dump(mode="json"))
@@ -115,10 +134,3 @@ def _series(plan: Plan) -> str:
             asked.model,
         )
     )
-
-
-def _run_name(run_id: str) -> str:
-    """The same for each retry of a flow run, and sorted by time."""
-    context = FlowRunContext.get()
-    created = context.flow_run.created if context and context.flow_run else None
-    return f"{created or datetime.now(UTC):%Y%m%d-%H%M%S}-{run_id[:8]}"

@@ -19,9 +19,9 @@ class RunFolder:
         """Holds the id of the lane's eval job while it may still run, so that a retry can attach to it."""
         return self.path / "jobs" / f"lane-{lane}"
 
-    def write_log(self, lane: int, log: str) -> Path:
-        """Keep a lane's task-app log; returns its path."""
-        path = self.path / "logs" / f"lane-{lane}.log"
+    def write_log(self, sandbox: str, log: str) -> Path:
+        """Keep the log of a sandbox's task app; returns its path."""
+        path = self.path / "logs" / f"{sandbox}.log"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(log)
         return path

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from core.errors import InfrastructureError
 from core.keys import TaskAppKeys
-from flows.evaluation import Evaluation
+from flows.evaluation import Evaluation, SandboxLost
 from flows.plan import Lane
 from sandboxes.base import Backend, Sandbox
 from sandboxes.bundle import Bundle
@@ -45,7 +45,7 @@ def _policy(step: str, *, retries: int, backoff: float, timeout: float | None) -
         retry_jitter_factor=0.5,
         retry_condition_fn=worth_a_retry,
         timeout_seconds=timeout,
-        task_run_name=f"{step} · lane {{lane.number}}",
+        task_run_name=f"{step} · lane {{lane.label}}",
         # A retried flow run must look at the world again; what was finished is in the results store.
         cache_policy=NO_CACHE,
         persist_result=False,
@@ -85,12 +85,16 @@ async def health(lane: Lane, backend: Backend, sandbox: Sandbox, keys: TaskAppKe
     return sandbox
 
 
-@task(name="eval", **_policy("eval", retries=2, backoff=5, timeout=None))
+@task(name="eval", **_policy("eval", retries=2, backoff=2, timeout=None))
 async def evaluate(
     lane: Lane, backend: Backend, sandbox: Sandbox, evaluation: Evaluation, keys: TaskAppKeys
 ) -> Sandbox:
     """Run the lane's eval job; a second try attaches to the job, or asks only for what has no score yet."""
-    await evaluation.run(lane, await backend.endpoint(sandbox), keys.api_key)
+    try:
+        endpoint = await backend.endpoint(sandbox)
+    except InfrastructureError as error:
+        raise SandboxLost(str(error)) from error
+    await evaluation.run(lane, endpoint, keys.api_key)
     return sandbox
 
 

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,7 @@ def flow_run(prefect_api: httpx.Client) -> Callable[[str], str]:
 
 
 @pytest.fixture
-def specs(backend: LocalBackend, settings: Settings) -> Iterator[Callable[..., SandboxSpec]]:
+def specs(settings: Settings) -> Callable[..., SandboxSpec]:
     """Specs with new names; a record may be provisioned by a process that has ended since."""
 
     def make(run_id: str, *, lifetime: int = 3600, dead: bool = False) -> SandboxSpec:

@@ -1,0 +1,110 @@
+"""What the lanes of a run share, and what happens around the seven steps: keys, logs, cleanup, another sandbox."""
+
+import asyncio
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass, field
+
+from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
+from pydantic import SecretStr
+
+from core.errors import ConfigurationError, EngineBenchError
+from core.keys import TaskAppKeys, task_app_keys
+from core.settings import Settings
+from flows import steps
+from flows.evaluation import Evaluation
+from flows.plan import Lane, Plan
+from flows.report import Report
+from sandboxes.base import Backend, Sandbox
+from sandboxes.bundle import Bundle
+
+KEPT_LOG_LINES = 1000
+STARTS_AT_A_TIME = 8
+"""Sandboxes between provision and health: clouds limit how fast machines may be made."""
+
+
+@dataclass
+class Spares:
+    """How many sandboxes a run may still make in place of ones that it lost."""
+
+    left: int
+
+    def take(self) -> bool:
+        self.left -= 1
+        return self.left >= 0
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the lanes of a run share."""
+
+    plan: Plan
+    settings: Settings
+    backend: Backend
+    bundle: Bundle
+    evaluation: Evaluation
+    report: Report
+    spares: Spares
+    starting: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(STARTS_AT_A_TIME))
+
+    def keys(self, lane: Lane) -> TaskAppKeys:
+        if self.plan.parameters.task_app_url:
+            return TaskAppKeys(_key_of_running_task_app(self.settings), nonce="")
+        return task_app_keys(self.settings.data_dir, lane.spec.name)
+
+    def environment(self, lane: Lane) -> Mapping[str, SecretStr]:
+        """What the lane's task app is told, its key among it."""
+        keys, parameters = self.keys(lane), self.plan.parameters
+        return {
+            "ENVIRONMENT_API_KEY": keys.api_key,
+            "ENGINE_BENCH_NONCE": SecretStr(keys.nonce),
+            "ENGINE_BENCH_BENCHMARK_NAME": SecretStr(parameters.benchmark),
+            "ENGINE_BENCH_SLOTS": SecretStr(str(parameters.concurrency)),
+            # the sandbox has a copy of its own: what an agent must not see need not stay on its disk
+            "ENGINE_BENCH_SEAL": SecretStr("1"),
+        }
+
+
+async def replacement(lane: Lane, job: Job, reason: EngineBenchError) -> Lane | None:
+    """The lane with another sandbox, None if there is nothing left for it to do.
+
+    Raises:
+        EngineBenchError: `reason`, where the run has no sandbox to spare.
+    """
+    if await job.evaluation.missing(lane) == 0:
+        get_run_logger().info(f"Lane {lane.number} lost its sandbox, but the others have done its work.")
+        return None
+    if not job.spares.take():
+        raise reason
+    get_run_logger().warning(f"Lane {lane.number} lost its sandbox and goes on in another one. {reason}")
+    return lane.with_another_sandbox()
+
+
+async def keep_log(lane: Lane, job: Job, sandbox: Sandbox | None) -> None:
+    """Save what a failed lane's task app said, before its sandbox goes."""
+    if sandbox is None:
+        return
+    try:
+        log = await job.backend.log(sandbox, lines=KEPT_LOG_LINES)
+    except EngineBenchError as error:
+        job.report.warn(f"The log of lane {lane.label} could not be read: {error}")
+    else:
+        if log:
+            job.report.keep_log(lane.spec.name, log)
+
+
+async def clean_up(lane: Lane, job: Job, sandbox: Sandbox | None) -> None:
+    """The last step. Its failure is reported, and does not hide what happened before it."""
+    # Prefect's overload for `return_state` forgets that an async task has to be awaited
+    cleanup: Awaitable[State[None]] = steps.cleanup(lane, job.backend, sandbox, return_state=True)  # type: ignore[assignment]
+    state = await cleanup
+    if not state.is_completed():
+        job.report.warn(f"Sandbox {lane.spec.name} of lane {lane.label} may be left behind: {state.message}")
+
+
+def _key_of_running_task_app(settings: Settings) -> SecretStr:
+    if settings.environment_api_key is None:
+        raise ConfigurationError(
+            "ENVIRONMENT_API_KEY is not set. Set it to the key of the task app that --task-app-url names."
+        )
+    return settings.environment_api_key
