@@ -141,11 +141,10 @@ class DaytonaBackend(Backend):
 
     async def cleanup(self, spec: SandboxSpec) -> None:
         known = next((remote for remote in self._remotes.values() if remote.name == spec.name), None)
-        if known and is_of(known.box, spec):
-            del self._remotes[known.box.id]
-            await remove(known.box, spec.name, self._patience)
-        else:
+        if not (known and is_of(known.box, spec) and await remove(known.box, spec.name, self._patience)):
             await reap(self._sdk, spec, self._patience)
+        if known:
+            del self._remotes[known.box.id]
 
     async def list(self) -> Sequence[SandboxRecord]:
         async def ours() -> tuple[SandboxRecord, ...]:

@@ -46,8 +46,8 @@ async def reap(sdk: AsyncDaytona, spec: SandboxSpec, patience: Patience) -> None
         await remove(box, spec.name, patience)
 
 
-async def remove(box: AsyncSandbox, name: str, patience: Patience) -> None:
-    """Delete the sandbox and wait until it is gone.
+async def remove(box: AsyncSandbox, name: str, patience: Patience) -> bool:
+    """Delete the sandbox and wait until it is gone; False if it was gone already.
 
     Raises:
         ConfigurationError: Daytona refuses; it was stopped instead, if possible.
@@ -59,13 +59,13 @@ async def remove(box: AsyncSandbox, name: str, patience: Patience) -> None:
             await persistently(
                 "delete a sandbox", lambda: box.delete(timeout=patience.delete, wait=True), patience.call
             )
-            return
+            return True
         except DaytonaError as error:
             if is_gone(error):
-                return
+                return False
             if error.status_code == 403:
                 await _stop_instead(box, name, error, patience)
-                return
+                return True
             # 409: it is changing its state, e.g. still booting. That passes.
             if error.status_code != 409 or not await patiently(_PAUSE, deadline):
                 raise explained(error, f"delete sandbox {name}") from None

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import pytest_asyncio
+from pydantic import SecretStr
 
 from core.errors import ConfigurationError, EngineBenchError, InfrastructureError
 from core.settings import Settings
@@ -239,7 +240,7 @@ async def test_a_create_that_takes_too_long_leaves_nothing(
 async def test_a_cancelled_create_leaves_nothing(emu: Emulator, backend: DaytonaBackend, spec: SandboxSpec) -> None:
     await emu.fault("slow_boot", seconds=2)
     creating = asyncio.create_task(backend.provision(spec))
-    while not await emu.sandboxes():
+    while not await emu.sandboxes():  # noqa: ASYNC110 - in another process
         await asyncio.sleep(0.05)
     creating.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -271,23 +272,17 @@ async def test_an_api_that_is_not_there_is_named() -> None:
     ]
     try:
         for call in calls:
-            with pytest.raises(InfrastructureError, match="can't be reached.*DAYTONA_API_URL"):
+            with pytest.raises(InfrastructureError, match=r"can't be reached.*DAYTONA_API_URL"):
                 await call()
     finally:
         await backend.aclose()
 
 
 async def test_a_wrong_key_is_refused(emu: Emulator) -> None:
-    backend = DaytonaBackend(settings_for(emu).model_copy(update={"daytona_api_key": None or _secret("wrong-key")}))
+    backend = DaytonaBackend(settings_for(emu).model_copy(update={"daytona_api_key": SecretStr("wrong-key")}))
     try:
         with pytest.raises(ConfigurationError, match="refused the API key") as caught:
             await backend.provision(new_spec())
         assert "wrong-key" not in str(caught.value)
     finally:
         await backend.aclose()
-
-
-def _secret(text: str) -> Any:
-    from pydantic import SecretStr
-
-    return SecretStr(text)
