@@ -82,6 +82,7 @@ def _read_reply(message: Mapping[str, Any], at: float, journal: Journal) -> None
     """A reply comes in several events with the same id, a part in each."""
     if message.get("model") == "<synthetic>":  # its own words about an error
         return
+    journal.retrying = None
     turn = _turn(message["id"], at, journal)
     for part in message["content"]:
         match part["type"]:

@@ -2,26 +2,28 @@
 
 import asyncio
 import json
+import logging
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from pydantic import SecretStr
 
-from task_app.agents import programs
+from task_app.agents import gateway, programs
 from task_app.agents.base import AgentContext, AgentOutcome
 from task_app.agents.cli import Cli, Setup
 from task_app.agents.inference import Endpoint, endpoint
 from task_app.agents.programs import Installed
 from task_app.agents.secrecy import redacted, secrets_of
 from task_app.agents.trajectory import Journal, Trajectory
-from task_app.agents.verdict import verdict
+from task_app.agents.verdict import Ending, verdict
 from task_app.agents.workplace import Workplace
 from task_app.benchmarks.base import Task
 from task_app.contracts import PolicyConfig
 from task_app.errors import InfrastructureFailure
 from task_app.grade import Failure
-from task_app.processes import Completed
+
+logger = logging.getLogger(__name__)
 
 LINE_LIMIT = 8 << 20
 """Bytes of one event; a longer one is passed over."""
@@ -36,25 +38,32 @@ class CliAgent:
         self._cli = cli
         self.name = cli.name
         self.description = cli.description
+        self.program = cli.program
 
     async def run(self, task: Task, policy: PolicyConfig, context: AgentContext) -> AgentOutcome:
         """As of `Agent.run`."""
+        ending = await self.work(task, policy, context)
+        return _Report(task, policy, ending, secrets_of(context.environment)).outcome()
+
+    async def work(self, task: Task, policy: PolicyConfig, context: AgentContext) -> Ending:
+        """Let the program work to its end. Raises InfrastructureFailure if it can't be started."""
         provider = self._cli.provider(policy.model)
         target = endpoint(provider, policy.inference_url, context.correlation_id, context.environment)
         program, *tools = self._programs(context)
         place = await Workplace.open(task, context, [program, *tools])
-        launch = self._cli.launch(_setup(place, policy, target))
-        await asyncio.to_thread(place.furnish, launch.files)
         journal, started = Journal(), time.monotonic()
         events = Events(lambda event: self._cli.read(event, time.monotonic() - started, journal))
-        completed = await place.run(
-            [*place.command(program), *launch.arguments],
-            timeout=policy.timeout,
-            environment=launch.environment,
-            stdin=task.prompt,
-            on_output=events.take,
-        )
-        return _Report(self.name, task, policy, target, secrets_of(context.environment)).outcome(completed, journal)
+        async with gateway.opened(target, patience(policy.timeout), policy.max_turns) as door:
+            launch = self._cli.launch(_setup(place, policy, door.endpoint))
+            await asyncio.to_thread(place.furnish, launch.files)
+            completed = await place.run(
+                [*place.command(program), *launch.arguments],
+                timeout=policy.timeout,
+                environment=launch.environment,
+                stdin=task.prompt,
+                on_output=events.take,
+            )
+        return Ending(self.name, completed, journal, target, door.trouble, door.refused_turn)
 
     def _programs(self, context: AgentContext) -> list[Installed]:
         """The agent's own, then its tools. Raises InfrastructureFailure if one is missing."""
@@ -75,7 +84,8 @@ def _setup(place: Workplace, policy: PolicyConfig, target: Endpoint) -> Setup:
         endpoint=target,
         home=place.inside(place.jail.home),
         workspace=place.inside(place.jail.workspace),
-        patience=patience(policy.timeout),
+        # longer than the gateway's, which is to notice first
+        patience=2 * patience(policy.timeout) + 5,
     )
 
 
@@ -89,6 +99,7 @@ class Events:
 
     def __init__(self, handle: Callable[[dict[str, Any]], None]) -> None:
         self._handle = handle
+        self._complained = False
         self._begun = bytearray()
 
     def take(self, stream: str, chunk: bytes) -> None:
@@ -105,25 +116,31 @@ class Events:
             event = json.loads(line)
         except ValueError:  # a tool's output that looks like one of ours
             return
-        self._handle(event)
+        try:
+            self._handle(event)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            # Another version of the program may say things in another way, which must not end its work.
+            if not self._complained:
+                logger.warning(
+                    "An event of an agent was not understood (%r): %.500s", error, line.decode(errors="replace")
+                )
+            self._complained = True
 
 
 class _Report:
     """What a rollout's agent is reported to have done."""
 
-    def __init__(
-        self, agent: str, task: Task, policy: PolicyConfig, target: Endpoint, secrets: Iterable[SecretStr]
-    ) -> None:
-        self._agent = agent
+    def __init__(self, task: Task, policy: PolicyConfig, ending: Ending, secrets: Iterable[SecretStr]) -> None:
         self._task = task
         self._policy = policy
-        self._target = target
+        self._ending = ending
         self._secrets = list(secrets)
 
-    def outcome(self, completed: Completed, journal: Journal) -> AgentOutcome:
+    def outcome(self) -> AgentOutcome:
         """Raises InfrastructureFailure if the agent is not to blame for how it ended."""
+        completed, journal = self._ending.completed, self._ending.journal
         try:
-            failure = verdict(self._agent, completed, journal, self._target)
+            failure = verdict(self._ending)
         except InfrastructureFailure as error:
             raise InfrastructureFailure(self._clean(str(error))) from None
         return AgentOutcome(
@@ -132,18 +149,19 @@ class _Report:
             cost_usd=journal.cost_usd,
             turns=len(journal.turns),
             failure=failure,
-            files={"trajectory.json": self._clean(self._trajectory(completed, journal, failure).bounded_json())},
+            files={"trajectory.json": self._clean(self._trajectory(failure).bounded_json())},
         )
 
-    def _trajectory(self, completed: Completed, journal: Journal, failure: Failure | None) -> Trajectory:
+    def _trajectory(self, failure: Failure | None) -> Trajectory:
+        journal = self._ending.journal
         return Trajectory(
-            agent=self._agent,
+            agent=self._ending.agent,
             model=self._policy.model,
             prompt=self._task.prompt,
             turns=journal.turns,
             usage=journal.usage,
             cost_usd=journal.cost_usd,
-            seconds=completed.duration,
+            seconds=self._ending.completed.duration,
             ending=failure.message if failure else "The agent said that it was done.",
         )
 

@@ -12,6 +12,8 @@ from task_app.agents.trajectory import Journal, Problem, ToolCall, Turn, Usage
 
 _KEY = "CODEX_PROVIDER_KEY"
 _STATUS = re.compile(r"status:? (\d{3})\b")
+_URL = re.compile(r", url: \S+?(?=\)|$)")
+"""The gateway's, which is gone when somebody reads this."""
 _QUOTA = re.compile(r"quota exceeded", re.IGNORECASE)
 
 
@@ -123,9 +125,9 @@ def _result(item: Mapping[str, Any]) -> str:
 def _turn(journal: Journal, at: float) -> Turn:
     """The turn that something belongs to. codex does not tell where one ends: it is over once its tools are."""
     last = journal.turns[-1] if journal.turns else None
+    journal.retrying = None
     if last is None or (last.tool_calls and all(call.ended is not None for call in last.tool_calls)):
         return journal.turn(at)
-    journal.retrying = None
     return last
 
 
@@ -139,6 +141,7 @@ def _usage(usage: Mapping[str, int]) -> Usage:
 
 
 def _problem(message: str) -> Problem:
+    message = _URL.sub("", message)
     status = _STATUS.search(message)
     if status is None and _QUOTA.search(message):
         return Problem(message=message, status=429, code="insufficient_quota")

@@ -140,12 +140,16 @@ def _call(part: Mapping[str, Any], at: float) -> ToolCall:
 
 
 def _finish(turn: Turn, part: Mapping[str, Any], journal: Journal) -> None:
+    if part["reason"] == "unknown":  # goes on as if nothing had happened, maybe for ever
+        journal.retrying = Problem(message="the stream ended in the middle of an answer")
+        return
+    journal.retrying = None
     tokens, cache = part["tokens"], part["tokens"].get("cache") or {}
     sent = tokens["input"] + cache.get("read", 0) + cache.get("write", 0)
     turn.usage = Usage(
         input_tokens=sent,
         cached_input_tokens=cache.get("read", 0),
-        # whether `output` holds the reasoning depends on the provider, but the total does in any case
+        # whether `output` holds the reasoning depends on the provider; the total does in any case
         output_tokens=tokens["total"] - sent,
         reasoning_tokens=tokens.get("reasoning", 0),
     )
@@ -154,7 +158,7 @@ def _finish(turn: Turn, part: Mapping[str, Any], journal: Journal) -> None:
     if part.get("cost"):
         turn.cost_usd = part["cost"]
         journal.cost_usd = (journal.cost_usd or 0.0) + part["cost"]
-    journal.finished = part.get("reason") == "stop"
+    journal.finished = part["reason"] != "tool-calls"
 
 
 def _problem(error: Mapping[str, Any]) -> Problem:

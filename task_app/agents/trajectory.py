@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 FORMAT: Literal["engine-bench-trajectory/1"] = "engine-bench-trajectory/1"
 
@@ -38,6 +38,8 @@ class Usage(BaseModel):
 
 
 class ToolCall(BaseModel):
+    model_config = ConfigDict(validate_assignment=True)
+
     id: str
     name: str
     """As the agent calls it."""
@@ -52,6 +54,8 @@ class ToolCall(BaseModel):
 
 class Turn(BaseModel):
     """One reply of the model, with what came of the tools that it called."""
+
+    model_config = ConfigDict(validate_assignment=True)
 
     started: float
     """Seconds since the agent was started."""
@@ -122,11 +126,10 @@ class Journal:
         self.problem: Problem | None = None
         """What the agent gave up for."""
         self.retrying: Problem | None = None
-        """Why the agent asks the model again; None as soon as it got an answer."""
+        """Why the agent asks the model again; None once it got an answer."""
 
     def turn(self, at: float) -> Turn:
         """A new turn, begun `at` seconds after the start."""
-        self.retrying = None
         self.turns.append(Turn(started=at))
         return self.turns[-1]
 

@@ -1,6 +1,7 @@
 """Who is to blame for how an agent ended: itself, so its score stands, or the infrastructure, so it has none."""
 
 import re
+from dataclasses import dataclass
 
 from task_app.agents.inference import Endpoint
 from task_app.agents.trajectory import Journal, Problem
@@ -15,47 +16,74 @@ _QUOTA = re.compile(r"insufficient_quota|quota|billing|balance|credit", re.IGNOR
 _MISSING_MODEL = re.compile(r"model_not_found|model", re.IGNORECASE)
 
 
-def verdict(agent: str, completed: Completed, journal: Journal, endpoint: Endpoint) -> Failure | None:
+@dataclass(frozen=True)
+class Ending:
+    """How an agent ended."""
+
+    agent: str
+    completed: Completed
+    journal: Journal
+    endpoint: Endpoint
+    """Of the model."""
+    trouble: Problem | None = None
+    """What was wrong with the last answer of the model that it asked for, as the gateway saw it."""
+    refused_turn: bool = False
+    """Whether it wanted more turns than it was allowed."""
+
+
+def verdict(ending: Ending) -> Failure | None:
     """The agent's own failure, None if it ended well.
 
     Raises:
         InfrastructureFailure: it could not do its work, for no fault of its own.
     """
+    agent, completed, journal = ending.agent, ending.completed, ending.journal
+    if ending.refused_turn:
+        return Failure(FailureKind.TURN_LIMIT, f"{agent} used all its {len(journal.turns)} turns")
     if completed.timed_out:
-        return _timed_out(agent, completed, journal, endpoint)
+        return _timed_out(ending)
     if completed.output_exceeded:
         return Failure(FailureKind.OUTPUT_FLOOD, f"{agent} printed without end")
     if completed.signal == 9:
         raise InfrastructureFailure(f"{agent} was killed from outside, most likely for lack of memory.")
-    if journal.problem is not None:
-        return _gave_up(agent, journal.problem, endpoint)
-    if completed.exit_code == 0 and journal.finished:
-        return None
-    ended = f"exit code {completed.exit_code}" if completed.signal is None else f"signal {completed.signal}"
-    message = f"{agent} ended with {ended} before it was done: {_end(completed.stderr)}"
-    if not journal.turns:
-        raise InfrastructureFailure(f"{message} It never got to work, so check how it is installed.")
-    return Failure(FailureKind.AGENT_FAILED, message)
+    if problem := journal.problem or (journal.retrying and (ending.trouble or journal.retrying)):
+        return _gave_up(ending, problem)
+    if completed.exit_code != 0:
+        return _gave_up(ending, ending.trouble) if ending.trouble else _crashed(ending)
+    if not journal.finished or not journal.turns:
+        raise InfrastructureFailure(f"{agent} ended as if it were done, but its model's last answer never came.")
+    return None
 
 
-def _timed_out(agent: str, completed: Completed, journal: Journal, endpoint: Endpoint) -> Failure:
-    seconds = f"{completed.duration:.0f} s"
-    if journal.retrying is not None:
+def _timed_out(ending: Ending) -> Failure:
+    agent, seconds = ending.agent, f"{ending.completed.duration:.0f} s"
+    if problem := ending.journal.problem or ending.trouble or ending.journal.retrying:
         raise InfrastructureFailure(
             f"{agent} could not reach its model any more when its time was up after {seconds}: "
-            f"{_reason(journal.retrying, endpoint)}"
+            f"{_reason(problem, ending.endpoint)}"
         )
-    if not journal.turns:
+    if not ending.journal.turns:
         raise InfrastructureFailure(
-            f"The model at {endpoint.url} did not answer {agent} within {seconds}. Check that it is up."
+            f"{agent} had no answer from the model at {ending.endpoint.url} when its time was up after {seconds}."
         )
     return Failure(FailureKind.AGENT_TIMEOUT, f"{agent} was not done after {seconds}")
 
 
-def _gave_up(agent: str, problem: Problem, endpoint: Endpoint) -> Failure:
+def _gave_up(ending: Ending, problem: Problem) -> Failure:
     if _TOO_LONG.search(f"{problem.code} {problem.message}"):
-        return Failure(FailureKind.AGENT_FAILED, f"{agent} filled its model's context: {_short(problem.message)}")
-    raise InfrastructureFailure(f"{agent} got no answer from its model: {_reason(problem, endpoint)}")
+        return Failure(
+            FailureKind.AGENT_FAILED, f"{ending.agent} filled its model's context: {_short(problem.message)}"
+        )
+    raise InfrastructureFailure(f"{ending.agent} got no answer from its model: {_reason(problem, ending.endpoint)}")
+
+
+def _crashed(ending: Ending) -> Failure:
+    completed = ending.completed
+    how = f"exit code {completed.exit_code}" if completed.signal is None else f"signal {completed.signal}"
+    message = f"{ending.agent} ended with {how} before it was done: {_end(completed.stderr)}"
+    if not ending.journal.turns:
+        raise InfrastructureFailure(f"{message} It never got to work, so check how it is installed.")
+    return Failure(FailureKind.AGENT_FAILED, message)
 
 
 def _reason(problem: Problem, endpoint: Endpoint) -> str:

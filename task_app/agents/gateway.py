@@ -1,0 +1,198 @@
+"""Stands between one agent and its model, so that the agent never holds the key.
+
+The agent talks HTTP to an address of the loopback that is its own; each request is sent on to the real address with the
+real key, and the answer comes back byte by byte as the provider sends it. On the way it is seen what is wrong with the
+model, which not every agent tells.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import secrets
+import ssl
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from task_app.agents.inference import Endpoint
+from task_app.agents.trajectory import Problem
+
+logger = logging.getLogger(__name__)
+
+_HEAD_LIMIT = 64 * 1024
+_CHUNK = 64 * 1024
+_CONNECT_TIMEOUT = 30.0
+_OURS = {"host", "connection", "keep-alive", "proxy-connection", "proxy-authorization", "authorization", "x-api-key"}
+"""Headers that are not passed on as they are."""
+
+ROUTES = {"responses", "chat/completions", "messages"}
+"""Where models answer. What other routes say is of no consequence: not every provider has them."""
+
+Headers = list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class _Head:
+    """First line and headers of a request or an answer."""
+
+    line: str
+    headers: Headers
+
+    @classmethod
+    async def read(cls, reader: asyncio.StreamReader) -> "_Head":
+        """Raises ConnectionError if the other side ends before that, or sends something else than HTTP/1."""
+        try:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
+            raise ConnectionError("the connection ended before a complete head had come") from error
+        line, *rest = head.rstrip("\r\n").split("\r\n")
+        pairs = (header.partition(":") for header in rest)
+        return cls(line, [(name.strip(), value.strip()) for name, _, value in pairs])
+
+    def text(self) -> bytes:
+        lines = [self.line, *(f"{name}: {value}" for name, value in self.headers), "", ""]
+        return "\r\n".join(lines).encode("latin-1")
+
+
+class Gateway:
+    """One rollout's way to its model; see `opened`."""
+
+    def __init__(self, target: Endpoint, patience: float, max_turns: int | None, port: int) -> None:
+        self.trouble: Problem | None = None
+        """Why the model's last answer is missing; None if it came. Retries of the agent don't count as an answer."""
+        self.refused_turn = False
+        """Whether the agent asked for more than `max_turns` answers."""
+        self._answers = 0
+        self._max_turns = max_turns
+        self._target = target
+        self._patience = patience
+        self._port = port
+        self._token = secrets.token_urlsafe(16)
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """What the agent is to talk to. Its key is worth nothing anywhere else."""
+        url = f"http://127.0.0.1:{self._port}/{self._token}/v1"
+        return Endpoint(url, SecretStr("held-by-the-gateway"), self._target.key_name, self._target.proxied)
+
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection: a single request, for which the answer says that it was the last."""
+        try:
+            await self._pass_on(reader, writer)
+        except (ConnectionError, ssl.SSLError) as error:
+            logger.info("A connection of an agent to its model broke: %s", error)
+        finally:
+            writer.close()
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await _Head.read(reader)
+        method, _, rest = request.line.partition(" ")
+        path, _, version = rest.rpartition(" ")
+        prefix = f"/{self._token}/"
+        if not path.startswith(prefix):
+            writer.write(_answer(404, "There is nothing here."))
+            return
+        route, mark, query = path.removeprefix(prefix).removeprefix("v1/").partition("?")
+        where = urlsplit(self._target.url)
+        line = f"{method} {where.path}/{route}{mark}{query} {version}"
+        head = _Head(line, [*self._headers(request.headers), ("Host", where.netloc), ("Connection", "close")])
+        if route in ROUTES and self._answers == self._max_turns:
+            self.refused_turn = True
+            writer.write(_answer(400, f"The limit of {self._max_turns} turns is reached."))
+            return
+        try:
+            upstream = await self._connect()
+        except (OSError, TimeoutError) as error:
+            self.trouble = Problem(message=f"it can't be reached ({str(error) or type(error).__name__})")
+            writer.write(_answer(502, f"{self._target.url}: {self.trouble.message}"))
+            return
+        trouble = await self._exchange(head, (reader, writer), upstream)
+        if route in ROUTES:
+            self.trouble = trouble
+            self._answers += trouble is None
+
+    def _headers(self, given: Headers) -> Headers:
+        """The agent's, with the real key in the place of its own."""
+        key = self._target.key.get_secret_value()
+        kept = [(name, value) for name, value in given if name.lower() not in _OURS]
+        if any(name.lower() == "x-api-key" for name, _ in given):
+            return [*kept, ("X-Api-Key", key)]
+        return [*kept, ("Authorization", f"Bearer {key}")]
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        where = urlsplit(self._target.url)
+        secure = where.scheme == "https"
+        async with asyncio.timeout(_CONNECT_TIMEOUT):
+            return await asyncio.open_connection(
+                where.hostname,
+                where.port or (443 if secure else 80),
+                ssl=ssl.create_default_context() if secure else None,
+                limit=_HEAD_LIMIT,
+            )
+
+    async def _exchange(
+        self,
+        head: _Head,
+        agent: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        model: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+    ) -> Problem | None:
+        """One request and its answer. Returns what is wrong with the answer."""
+        model[1].write(head.text())
+        sending = asyncio.create_task(_pump(agent[0], model[1]))
+        try:
+            async with asyncio.timeout(self._patience):
+                answer = await _Head.read(model[0])
+            headers = [(name, value) for name, value in answer.headers if name.lower() not in _OURS]
+            agent[1].write(_Head(answer.line, [*headers, ("Connection", "close")]).text())
+            await _pump(model[0], agent[1], self._patience)
+        except TimeoutError:
+            return Problem(message=f"it was silent for {self._patience:.0f} s")
+        except ConnectionError as error:
+            return Problem(message=str(error))
+        finally:
+            sending.cancel()
+            model[1].close()
+        status = int(answer.line.split(" ")[1])
+        return Problem(message=answer.line, status=status) if status >= 400 else None
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, patience: float | None = None) -> None:
+    """Pass on what comes until its end. Raises TimeoutError if nothing comes for `patience` seconds."""
+    while chunk := await asyncio.wait_for(reader.read(_CHUNK), patience):
+        writer.write(chunk)
+        await writer.drain()
+
+
+def _answer(status: int, message: str) -> bytes:
+    body = json.dumps({"error": {"message": message, "type": "gateway"}}).encode()
+    headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body))), ("Connection", "close")]
+    return _Head(f"HTTP/1.1 {status} From-The-Gateway", headers).text() + body
+
+
+@contextlib.asynccontextmanager
+async def opened(target: Endpoint, patience: float, max_turns: int | None = None) -> AsyncIterator[Gateway]:
+    """A gateway to the model at `target`; gone at the end, with all its connections.
+
+    Args:
+        patience: seconds after which an answer that does not go on is given up.
+        max_turns: answers of the model that the agent may have; None for as many as it likes.
+    """
+    connections: set[asyncio.Task[None]] = set()
+
+    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(gateway.handle(reader, writer))
+        connections.add(task)
+        task.add_done_callback(connections.discard)
+
+    server = await asyncio.start_server(connected, "127.0.0.1", 0, limit=_HEAD_LIMIT)
+    gateway = Gateway(target, patience, max_turns, server.sockets[0].getsockname()[1])
+    try:
+        yield gateway
+    finally:
+        server.close()
+        for task in connections:
+            task.cancel()
+        await asyncio.gather(*connections, return_exceptions=True)
