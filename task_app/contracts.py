@@ -35,7 +35,10 @@ class PolicyConfig(BaseModel):
     model: str | None = None
     timeout: float = Field(default=600, gt=0, le=14_400)
     """Seconds of wall clock for the agent."""
+    max_turns: int | None = Field(default=None, ge=1)
+    """Answers of the model that the agent may have; None for as many as it likes."""
     inference_url: str | None = None
+    """Where the model is to be asked instead of at its provider; the correlation id becomes part of the path."""
 
 
 class RolloutPolicy(BaseModel):

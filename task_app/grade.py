@@ -20,6 +20,7 @@ class FailureKind(StrEnum):
     FORGED_RESULTS = "forged-results"
     WRONG_ANSWER = "wrong-answer"
     AGENT_TIMEOUT = "agent-timeout"
+    TURN_LIMIT = "turn-limit"
     AGENT_FAILED = "agent-failed"
 
 
