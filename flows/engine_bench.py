@@ -1,6 +1,8 @@
 """The flow: score a coding agent on EngineBench, in seven steps per sandbox."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from prefect import flow
 from prefect.runtime import flow_run
@@ -9,8 +11,9 @@ from core.errors import ConfigurationError, EngineBenchError
 from core.settings import Settings
 from evals.store import Store, open_store
 from flows import steps
+from flows.credentials import with_daytona_credentials
 from flows.evaluation import SandboxLost, open_evaluation
-from flows.lanes import Job, Spares, clean_up, keep_log, replacement
+from flows.lanes import Job, Spares, clean_up, keep_log, replacement, specify
 from flows.logs import rooms_log_to_the_run
 from flows.parameters import Parameters, form
 from flows.plan import Lane, Plan, make_plan, pack
@@ -18,7 +21,7 @@ from flows.report import Report
 from flows.result import ResultDocument
 from flows.termination import cancelled_by_sigterm, to_its_end
 from sandboxes import open_backend
-from sandboxes.base import Sandbox
+from sandboxes.base import Backend, Sandbox
 from sandboxes.running import RunningTaskApp
 
 
@@ -39,7 +42,7 @@ def name_run() -> str:
 @form(Parameters)
 async def engine_bench(parameters: Parameters) -> ResultDocument:
     """Score a coding agent on EngineBench: each lane makes a sandbox, evaluates its share, and cleans up."""
-    settings = Settings()
+    settings = await with_daytona_credentials(Settings()) if parameters.backend == "daytona" else Settings()
     with rooms_log_to_the_run():
         async with cancelled_by_sigterm(), open_store(settings.resolved_store_url) as store:
             return await score(await plan_run(parameters, settings, store), settings, store)
@@ -77,12 +80,27 @@ async def run_lane(lane: Lane, job: Job) -> None:
 
 async def run_lanes(plan: Plan, settings: Settings, store: Store, report: Report) -> list[BaseException | None]:
     """Run all lanes side by side, and return for each the error that ended it, if one did."""
-    url = plan.parameters.task_app_url
-    backend = RunningTaskApp(url) if url else open_backend(plan.parameters.backend, settings)
-    async with open_evaluation(plan, settings, store, report) as evaluation:
-        spares = Spares(max(2, len(plan.lanes) // 2))
-        job = Job(plan, settings, backend, await asyncio.to_thread(pack, plan), evaluation, report, spares)
+    bundle = await asyncio.to_thread(pack, plan)
+    async with (
+        opened_backend(plan.parameters, settings) as backend,
+        open_evaluation(plan, settings, store, report) as evaluation,
+    ):
+        plan = await specify(plan, backend, bundle)
+        job = Job(plan, settings, backend, bundle, evaluation, report, Spares(max(2, len(plan.lanes) // 2)))
         return await asyncio.gather(*(run_lane(lane, job) for lane in plan.lanes), return_exceptions=True)
+
+
+@asynccontextmanager
+async def opened_backend(parameters: Parameters, settings: Settings) -> AsyncIterator[Backend]:
+    """The backend that the parameters ask for, hung up at the end."""
+    if parameters.task_app_url:
+        backend: Backend = RunningTaskApp(parameters.task_app_url)
+    else:
+        backend = open_backend(parameters.backend, settings)
+    try:
+        yield backend
+    finally:
+        await backend.aclose()
 
 
 async def score(plan: Plan, settings: Settings, store: Store) -> ResultDocument:

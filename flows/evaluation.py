@@ -64,6 +64,10 @@ class Evaluation:
             )
             raise InfrastructureError(f"{len(unscored)} of {len(outcome.rows)} rollouts have no score. {reasons}")
 
+    def public_for(self, lane: Lane) -> int | None:
+        """Seconds for which the task app must be reachable from elsewhere; None where the eval service is our own."""
+        return None if self._shares_work else lane.spec.lifetime
+
     async def missing(self, lane: Lane) -> int:
         """How many of the lane's seeds have no score."""
         rows = await self._store.rows(self._plan.run_id, lane.seeds)

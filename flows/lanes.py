@@ -15,7 +15,7 @@ from flows import steps
 from flows.evaluation import Evaluation
 from flows.plan import Lane, Plan
 from flows.report import Report
-from sandboxes.base import Backend, Sandbox
+from sandboxes.base import Backend, Machine, Sandbox
 from sandboxes.bundle import Bundle
 
 KEPT_LOG_LINES = 1000
@@ -65,6 +65,13 @@ class Job:
         }
 
 
+async def specify(plan: Plan, backend: Backend, bundle: Bundle) -> Plan:
+    """The plan with what its sandboxes can share, e.g. a snapshot, which is made once for all of them."""
+    asked = plan.parameters
+    machine = Machine(image=asked.image, snapshot=asked.snapshot, cpu=asked.cpu, memory=asked.memory, disk=asked.disk)
+    return plan.on(await backend.prepare(machine, bundle, plan.tools))
+
+
 async def replacement(lane: Lane, job: Job, reason: EngineBenchError) -> Lane | None:
     """The lane with another sandbox, None if there is nothing left for it to do.
 
@@ -85,12 +92,16 @@ async def keep_log(lane: Lane, job: Job, sandbox: Sandbox | None) -> None:
     if sandbox is None:
         return
     try:
-        log = await job.backend.log(sandbox, lines=KEPT_LOG_LINES)
+        logs = {
+            "task-app": await job.backend.log(sandbox, lines=KEPT_LOG_LINES),
+            "install": await job.backend.install_log(sandbox, lines=KEPT_LOG_LINES),
+        }
     except EngineBenchError as error:
-        job.report.warn(f"The log of lane {lane.label} could not be read: {error}")
+        job.report.warn(f"The logs of lane {lane.label} could not be read: {error}")
     else:
-        if log:
-            job.report.keep_log(lane.spec.name, log)
+        for name, log in logs.items():
+            if log:
+                job.report.keep_log(f"{lane.spec.name}-{name}", log)
 
 
 async def clean_up(lane: Lane, job: Job, sandbox: Sandbox | None) -> None:

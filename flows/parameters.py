@@ -56,6 +56,20 @@ class Parameters(BaseModel):
         "Its key is read from ENVIRONMENT_API_KEY.",
     )
 
+    image: str = Field(
+        default="",
+        max_length=200,
+        description="Daytona: any registry image with Python 3.11 or newer; empty takes our own choice.",
+    )
+    snapshot: str = Field(
+        default="auto",
+        max_length=200,
+        description="Daytona: `auto` builds a snapshot once and reuses it, `none` starts from the image each time; "
+        "or the name of a snapshot.",
+    )
+    cpu: int = Field(default=2, ge=1, le=16, description="Daytona: cores of a sandbox.")
+    memory: int = Field(default=4, ge=1, le=64, description="Daytona: GiB of memory of a sandbox.")
+    disk: int = Field(default=8, ge=1, le=100, description="Daytona: GiB of disk of a sandbox.")
     resume: str = Field(
         default="",
         max_length=200,

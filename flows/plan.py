@@ -10,7 +10,7 @@ from core.errors import ConfigurationError
 from core.settings import Settings
 from flows.parameters import Parameters
 from sandboxes import bundle
-from sandboxes.base import SandboxSpec
+from sandboxes.base import Machine, SandboxSpec
 from sandboxes.bundle import Bundle
 from task_app.benchmarks import Benchmark, open_benchmark
 from task_app.errors import TaskAppError
@@ -75,6 +75,13 @@ class Plan(BaseModel):
     @property
     def already_scored(self) -> int:
         return len(self.seeds) - sum(len(lane.seeds) for lane in self.lanes)
+
+    def on(self, machine: Machine) -> "Plan":
+        """The same plan, its sandboxes made of this."""
+        lanes = [
+            lane.model_copy(update={"spec": lane.spec.model_copy(update={"machine": machine})}) for lane in self.lanes
+        ]
+        return self.model_copy(update={"lanes": tuple(lanes)})
 
     def others(self, lane: Lane) -> list[int]:
         """The seeds of the other lanes; those furthest from being begun come first."""

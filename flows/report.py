@@ -77,10 +77,9 @@ class Report:
         get_run_logger().error(message)
         self._warnings.append(message)
 
-    def keep_log(self, sandbox: str, log: str) -> None:
-        """Keep what a lane's task app said last, since its sandbox is about to go."""
-        path = self.folder.write_log(sandbox, log)
-        get_run_logger().error(f"The task app's log: {path}")
+    def keep_log(self, name: str, log: str) -> None:
+        """Keep what was said in a sandbox that is about to go."""
+        get_run_logger().error(f"Kept a log: {self.folder.write_log(name, log)}")
 
     def note_versions(self, versions: Mapping[str, str]) -> None:
         """Which tools the sandboxes grade with."""

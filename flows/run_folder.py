@@ -19,9 +19,9 @@ class RunFolder:
         """Holds the id of the lane's eval job while it may still run, so that a retry can attach to it."""
         return self.path / "jobs" / f"lane-{lane}"
 
-    def write_log(self, sandbox: str, log: str) -> Path:
-        """Keep the log of a sandbox's task app; returns its path."""
-        path = self.path / "logs" / f"{sandbox}.log"
+    def write_log(self, name: str, log: str) -> Path:
+        """Keep a log of a sandbox; returns its path."""
+        path = self.path / "logs" / f"{name}.log"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(log)
         return path

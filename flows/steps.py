@@ -3,12 +3,15 @@
 Every step hands the sandbox on, since Prefect draws the run's graph from the data that passes between tasks.
 """
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, TypedDict
 
 from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.logging import get_run_logger
 from prefect.tasks import exponential_backoff
 from pydantic import SecretStr
 
@@ -18,6 +21,9 @@ from flows.evaluation import Evaluation, SandboxLost
 from flows.plan import Lane
 from sandboxes.base import Backend, Sandbox
 from sandboxes.bundle import Bundle
+
+HEARTBEAT = 120
+"""Seconds between signs of life; Daytona stops a sandbox after minutes without any."""
 
 
 async def worth_a_retry(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) -> bool:
@@ -91,11 +97,31 @@ async def evaluate(
 ) -> Sandbox:
     """Run the lane's eval job; a second try attaches to the job, or asks only for what has no score yet."""
     try:
-        endpoint = await backend.endpoint(sandbox)
+        endpoint = await backend.endpoint(sandbox, public_for=evaluation.public_for(lane))
     except InfrastructureError as error:
         raise SandboxLost(str(error)) from error
-    await evaluation.run(lane, endpoint, keys.api_key)
+    async with kept_alive(backend, sandbox):
+        await evaluation.run(lane, endpoint, keys.api_key)
     return sandbox
+
+
+@asynccontextmanager
+async def kept_alive(backend: Backend, sandbox: Sandbox) -> AsyncIterator[None]:
+    """Show from time to time that the sandbox is in use: what goes on inside of it does not count as use."""
+
+    async def beat() -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT)
+            try:
+                await backend.keep_alive(sandbox)
+            except InfrastructureError as error:
+                get_run_logger().warning(f"Could not keep sandbox {sandbox.name} alive: {error}")
+
+    beating = asyncio.create_task(beat())
+    try:
+        yield
+    finally:
+        beating.cancel()
 
 
 @task(name="cleanup", **_policy("cleanup", retries=3, backoff=1, timeout=120))
