@@ -17,7 +17,8 @@ _SHORTEST = 6
 """A shorter "secret" is a word that would be taken out of harmless sentences."""
 
 _SHAPES = re.compile(
-    r"(?P<kept>\bBearer\s+|\bDAYTONA_SANDBOX_AUTH_KEY=|\bx-daytona-preview-token\W{1,4}|://\d{1,5}-)[\w.~+/=-]{6,}"
+    r"(?P<kept>\bBearer\s+|\bDAYTONA_SANDBOX_AUTH_KEY=|\bx-daytona-preview-token\W{1,4})[\w.~+/=-]{6,}"
+    r"|(?P<port>://\d{1,5}-)[\w.-]{6,}"
     r"|\b(?:dtn|sk|pk)[-_][\w-]{12,}",
     re.IGNORECASE,
 )
@@ -38,7 +39,7 @@ class Redactor:
         # The longest first: one secret may be a part of another, as a token is of its URL.
         for secret in sorted(self._secrets, key=len, reverse=True):
             text = text.replace(secret, HIDDEN)
-        return _SHAPES.sub(lambda match: f"{match['kept'] or ''}{HIDDEN}", text)
+        return _SHAPES.sub(lambda match: f"{match['kept'] or match['port'] or ''}{HIDDEN}", text)
 
     @contextmanager
     def guarding_logs(self) -> Iterator[None]:
