@@ -26,7 +26,7 @@ from task_app.processes import Completed, OnOutput
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 WORKSPACE = Path("/workspace")
-"""Where a jail with a root of its own has its workspace."""
+"""Where a jail with a root of its own has its workspace, unless it says otherwise."""
 HOME = Path("/home/agent")
 
 _LAUNCHER = Path(__file__).with_name("jail.sh")
@@ -58,6 +58,8 @@ class Jail:
 
     workspace: Path
     """The working directory."""
+    place: Path = WORKSPACE
+    """Where a jail with a root of its own has it."""
     writable: bool = True
     """Whether the workspace may be written."""
     uid: int = 65_534
@@ -178,7 +180,7 @@ class Isolation:
             *(() if as_root else ("--user", "--map-root-user")),
             *("--mount", "--pid", "--ipc", "--uts", "--fork", "--kill-child=KILL"),
             *(() if jail.network else ("--net",)),
-            *("/bin/sh", str(_LAUNCHER), str(launch), str(WORKSPACE)),
+            *("/bin/sh", str(_LAUNCHER), str(launch), str(jail.place)),
             *limits,
             *_drop_words(jail.uid if as_root else None),
             *("--", *argv),
@@ -209,7 +211,7 @@ class Isolation:
 def _binds(jail: Jail) -> tuple[Bind, ...]:
     """All binds, in the order in which they are mounted: a later one may lie inside an earlier one's target."""
     home = () if jail.home is None else (Bind(jail.home, HOME, writable=True),)
-    return (*jail.binds, *home, Bind(jail.workspace, WORKSPACE, writable=jail.writable))
+    return (*jail.binds, *home, Bind(jail.workspace, jail.place, writable=jail.writable))
 
 
 @contextmanager

@@ -14,8 +14,8 @@ from pydantic import SecretStr
 
 from task_app.agents import Agent, AgentContext, AgentOutcome
 from task_app.artifacts import artifacts
-from task_app.benchmarks import Benchmark, Instance, Task
-from task_app.collect import UnusableSource, collect
+from task_app.benchmarks import Benchmark, Instance, Task, Work
+from task_app.collect import UnusableSource
 from task_app.contracts import (
     FailureDetails,
     RewardInfo,
@@ -91,8 +91,8 @@ class Performer:
                 task = await _prepared(asyncio.to_thread(self._prepare, assignment.instance, folder))
             with _timed(phases, "agent"):
                 outcome = await self._run_agent(assignment, task, folder)
-            source, grade = await self._collect_and_grade(assignment.instance, task)
-        kept = await asyncio.to_thread(artifacts, task, source, outcome, grade)
+            work, grade = await self._collect_and_grade(assignment.instance, task)
+        kept = await asyncio.to_thread(artifacts, task, work.source, outcome, grade)
         details = _details(assignment, outcome, grade, {**phases, **grade.phases})
         return RolloutResponse(
             trace_correlation_id=assignment.request.trace_correlation_id,
@@ -118,15 +118,18 @@ class Performer:
             reference=self._benchmark.reference(assignment.instance) if agent.uses_reference else None,
             isolation=self.isolation,
         )
-        return await agent.run(task, assignment.request.policy.config, context)
+        policy = assignment.request.policy.config
+        if task.timeout is not None:
+            policy = policy.model_copy(update={"timeout": min(policy.timeout, task.timeout)})
+        return await agent.run(task, policy, context)
 
-    async def _collect_and_grade(self, instance: Instance, task: Task) -> tuple[str, Grade]:
+    async def _collect_and_grade(self, instance: Instance, task: Task) -> tuple[Work, Grade]:
         try:
-            source = await asyncio.to_thread(collect, task.workspace, task.file)
+            work = await asyncio.to_thread(self._benchmark.collect, task)
         except UnusableSource as error:
             failure = Failure(FailureKind.AGENT_FAILED, str(error))
-            return "", Grade(reward=0.0, tests_passed=0, tests_total=task.tests_total, failure=failure)
-        return source, await self._benchmark.grade(instance, source)
+            return Work(""), Grade(reward=0.0, tests_passed=0, tests_total=task.tests_total, failure=failure)
+        return work, await self._benchmark.grade(instance, work)
 
     @contextlib.contextmanager
     def _private_folder(self) -> Iterator[Path]:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from pydantic import SecretStr
 
-from task_app.benchmarks.base import Task
+from task_app.benchmarks.base import Reference, Task
 from task_app.contracts import PolicyConfig
 from task_app.grade import Failure
 from task_app.isolation import Isolation, Level
@@ -22,7 +22,7 @@ class AgentContext:
     """An empty folder of this rollout's own, for the agent's config and session files. Removed afterwards."""
     environment: Mapping[str, SecretStr] = field(default_factory=dict)
     """Provider keys and other settings meant for agents."""
-    reference: str | None = field(default=None, repr=False)
+    reference: Reference | None = None
     """The reference solution; None for every agent that does not declare `uses_reference`."""
     isolation: Isolation = field(default_factory=lambda: Isolation(Level.PROCESS))
     """How the agent's processes are to be confined."""

@@ -14,5 +14,5 @@ class Gold:
     async def run(self, task: Task, policy: PolicyConfig, context: AgentContext) -> AgentOutcome:
         if context.reference is None:
             raise InfrastructureFailure("Agent gold was given no reference solution.")
-        (task.workspace / task.file).write_text(context.reference)
-        return AgentOutcome(log=f"Wrote the reference solution to {task.file}.\n")
+        await context.reference.apply(task)
+        return AgentOutcome(log="Applied the reference solution.\n")

@@ -46,6 +46,7 @@ class Workplace:
         needed = dict.fromkeys(path for program in programs for path in program.needed)
         jail = Jail(
             workspace=task.workspace,
+            place=task.place,
             uid=await asyncio.to_thread(_free_uid),
             home=context.home,
             # Not where they are on this machine: that may be a place which the jail has something else in, e.g. /tmp.

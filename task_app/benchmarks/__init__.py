@@ -5,11 +5,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from task_app.benchmarks.base import Benchmark, BenchmarkError, Instance, Task
+from task_app.benchmarks.base import Benchmark, BenchmarkError, Instance, ReferenceFile, Task, Work
 from task_app.benchmarks.classic import Classic
 from task_app.benchmarks.hello_world import HelloWorld
 
-__all__ = ["Benchmark", "BenchmarkError", "Instance", "Task", "open_benchmark"]
+__all__ = ["Benchmark", "BenchmarkError", "Instance", "ReferenceFile", "Task", "Work", "open_benchmark"]
 
 MANIFEST = "benchmark.json"
 

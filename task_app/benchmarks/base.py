@@ -1,15 +1,16 @@
 """What a benchmark is to the task app, and to whoever plans a run. No HTTP, no agents."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from task_app.collect import collect
 from task_app.errors import InvalidRequest, TaskAppError
 from task_app.grade import Grade
-from task_app.isolation import Isolation
+from task_app.isolation import WORKSPACE, Isolation
 
 EASY, HARD = "easy", "hard"
 
@@ -40,11 +41,50 @@ class Task:
     prompt: str
     workspace: Path
     file: PurePosixPath
-    """The file to write, relative to the workspace: all that will be graded."""
+    """The file to write, relative to the workspace: all that will be graded, unless `pristine` says more."""
     stub: str
     """What stands in the file at the start; empty if there is no file yet."""
     tests_total: int
     """How many hidden tests there are."""
+    place: Path = WORKSPACE
+    """Where an agent whose jail has a root of its own finds the workspace."""
+    timeout: float | None = None
+    """Seconds that the task itself allows an agent, where it says so; the policy may allow fewer."""
+    pristine: Mapping[str, str] | None = None
+    """Where every change of the workspace counts: SHA-256 in hex of its files at the start, by relative path."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What an agent left, read out of the workspace once it was done."""
+
+    source: str
+    """The text of the file to write; where every change counts, a list of what changed."""
+    changes: Mapping[str, bytes | None] = field(default_factory=dict, repr=False)
+    """Where every change counts: new content by path relative to the workspace, None for what was removed."""
+
+    @classmethod
+    def of_file(cls, task: Task) -> "Work":
+        """The file to write alone. Raises UnusableSource if there is no such text file."""
+        return cls(collect(task.workspace, task.file))
+
+
+class Reference(Protocol):
+    """A reference solution. For the agent `gold` alone."""
+
+    async def apply(self, task: Task) -> None:
+        """Solve the task in its workspace. Raises InfrastructureFailure if that can't be done."""
+        ...
+
+
+@dataclass(frozen=True)
+class ReferenceFile:
+    """A reference solution that is the text of the file to write."""
+
+    text: str = field(repr=False)
+
+    async def apply(self, task: Task) -> None:
+        (task.workspace / task.file).write_text(self.text)
 
 
 class Benchmark(Protocol):
@@ -68,8 +108,16 @@ class Benchmark(Protocol):
         """Fill the workspace, an empty folder. Blocks; call it in a thread."""
         ...
 
-    def reference(self, instance: Instance) -> str | None:
-        """The reference solution of the file to write, None where there is none. For the agent `gold` alone."""
+    def reference(self, instance: Instance) -> Reference | None:
+        """None where there is none."""
+        ...
+
+    def collect(self, task: Task) -> Work:
+        """Read what an agent left, which may be anything. Blocks; call it in a thread.
+
+        Raises:
+            UnusableSource: nothing that could be graded is there.
+        """
         ...
 
     def seal(self) -> None:
@@ -84,8 +132,8 @@ class Benchmark(Protocol):
         """
         ...
 
-    async def grade(self, instance: Instance, source: str) -> Grade:
-        """Score what an agent left in the file to write. Raises InfrastructureFailure if that can't be done."""
+    async def grade(self, instance: Instance, work: Work) -> Grade:
+        """Score what an agent left, in a place where it never was. Raises InfrastructureFailure if it can't be done."""
         ...
 
     async def close(self) -> None:

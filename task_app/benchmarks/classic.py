@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from task_app import source_rules
-from task_app.benchmarks.base import Instance, InstanceSet, Task
+from task_app.benchmarks.base import Instance, InstanceSet, ReferenceFile, Task, Work
 from task_app.benchmarks.classic_files import GOLD, SCAFFOLD, SEALED, load
 from task_app.benchmarks.scaffold import copy_scaffold, declarations
 from task_app.errors import InfrastructureFailure
@@ -64,8 +64,12 @@ class Classic:
             tests_total=len(classic.test_names),
         )
 
-    def reference(self, instance: Instance) -> str | None:
-        return self._classic[instance.id].reference
+    def reference(self, instance: Instance) -> ReferenceFile | None:
+        text = self._classic[instance.id].reference
+        return None if text is None else ReferenceFile(text)
+
+    def collect(self, task: Task) -> Work:
+        return Work.of_file(task)
 
     def seal(self) -> None:
         """The crate stays: it is what agents are given anyway."""
@@ -76,13 +80,13 @@ class Classic:
         self._grader = Grader(self._scaffold, work / "grading", slots=slots, isolation=isolation)
         await self._grader.warm()
 
-    async def grade(self, instance: Instance, source: str) -> Grade:
+    async def grade(self, instance: Instance, work: Work) -> Grade:
         if self._grader is None:
             raise InfrastructureFailure(f"Benchmark {self.name} was not made ready to grade.")
         classic = self._classic[instance.id]
         submission = Submission(
             card_file=str(classic.file),
-            source=source,
+            source=work.source,
             tests=classic.tests,
             overrides=await asyncio.to_thread(declarations, self._scaffold, classic.file),
             stub=classic.stub,

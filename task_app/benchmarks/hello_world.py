@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path, PurePosixPath
 
-from task_app.benchmarks.base import BenchmarkError, Instance, InstanceSet, Task
+from task_app.benchmarks.base import BenchmarkError, Instance, InstanceSet, ReferenceFile, Task, Work
 from task_app.grade import Failure, FailureKind, Grade
 from task_app.isolation import Isolation
 from task_app.prompts import render
@@ -51,8 +51,11 @@ class HelloWorld:
         prompt = render("hello_world.md", file=FILE, greeting=GREETING)
         return Task(prompt=prompt, workspace=workspace, file=FILE, stub="", tests_total=1)
 
-    def reference(self, instance: Instance) -> str | None:
-        return f"{GREETING}\n"
+    def reference(self, instance: Instance) -> ReferenceFile:
+        return ReferenceFile(f"{GREETING}\n")
+
+    def collect(self, task: Task) -> Work:
+        return Work.of_file(task)
 
     def seal(self) -> None:
         """Nothing is secret: the task itself says what to write."""
@@ -60,8 +63,8 @@ class HelloWorld:
     async def warm(self, work: Path, slots: int, isolation: Isolation) -> None:
         """Nothing to warm."""
 
-    async def grade(self, instance: Instance, source: str) -> Grade:
-        if source.strip() == GREETING:
+    async def grade(self, instance: Instance, work: Work) -> Grade:
+        if work.source.strip() == GREETING:
             return Grade(reward=1.0, tests_passed=1, tests_total=1)
         failure = Failure(FailureKind.WRONG_ANSWER, f"{FILE} does not say {GREETING!r} and nothing else.")
         return Grade(reward=0.0, tests_passed=0, tests_total=1, failure=failure)

@@ -14,7 +14,7 @@ from statistics import median
 from rich.table import Table
 
 from flows.plan import BUNDLED
-from task_app.benchmarks import open_benchmark
+from task_app.benchmarks import ReferenceFile, Work, open_benchmark
 from task_app.isolation import Isolation
 
 SAMPLE = BUNDLED / "sample"
@@ -59,10 +59,10 @@ async def _times(folder: Path, work: Path) -> dict[str, list[float]]:
     try:
         for round_ in range(ROUNDS):
             instance = instances[round_ % len(instances)]
-            source = benchmark.reference(instance)
-            assert source is not None
+            reference = benchmark.reference(instance)
+            assert isinstance(reference, ReferenceFile)
             started = time.perf_counter()
-            grade = await benchmark.grade(instance, source)
+            grade = await benchmark.grade(instance, Work(reference.text))
             times["warm"].append(time.perf_counter() - started)
             assert grade.reward == 1.0, grade
             times["by hand"].append(await asyncio.to_thread(_timed, by_hand, instance.id))

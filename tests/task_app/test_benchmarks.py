@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from task_app.benchmarks import BenchmarkError, open_benchmark
+from task_app.benchmarks import BenchmarkError, ReferenceFile, open_benchmark
 from task_app.benchmarks.scaffold import declarations
 from task_app.errors import InvalidRequest
 from tests.task_app.serving import ROOT, serving, settings
@@ -121,7 +121,7 @@ def test_the_workspace_is_the_crate_with_a_blanked_stub(clone: Path, tmp_path: P
 def test_only_the_reference_is_secretly_known(clone: Path) -> None:
     benchmark = open_benchmark(clone)
     instance = benchmark.instances()[0]
-    assert benchmark.reference(instance) == "// the reference\n"
+    assert benchmark.reference(instance) == ReferenceFile("// the reference\n")
     assert "reference" not in instance.model_dump_json()
     assert "eval_tests" not in instance.model_dump_json()
     (clone / "gold/implementations/df_009_a.rs").unlink()
@@ -135,7 +135,7 @@ def test_sealing_leaves_secrets_in_memory_alone(clone: Path, tmp_path: Path) -> 
     assert "the reference" not in left
     assert "heads_does_20" not in left
     instance = benchmark.instances()[0]
-    assert benchmark.reference(instance) == "// the reference\n"
+    assert benchmark.reference(instance) == ReferenceFile("// the reference\n")
     (tmp_path / "workspace").mkdir()
     assert "todo!()" in benchmark.prepare(instance, tmp_path / "workspace").stub
     with pytest.raises(BenchmarkError, match="Upload the benchmark again"):

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from task_app.agents import AGENTS, AgentContext
-from task_app.benchmarks import Benchmark, Instance, Task, open_benchmark
+from task_app.benchmarks import Benchmark, Instance, ReferenceFile, Task, Work, open_benchmark
 from task_app.grade import COMPILES, FailureKind
 from task_app.isolation import Isolation
 from tests.task_app.scripted import Scripted
@@ -38,15 +38,15 @@ async def sample(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Benc
 @pytest.mark.parametrize("instance", INSTANCES, ids=lambda instance: instance.id)
 async def test_the_tests_tell_right_from_wrong(sample: Benchmark, instance: Instance, tmp_path: Path) -> None:
     reference = sample.reference(instance)
-    assert reference is not None
-    gold = await sample.grade(instance, reference)
+    assert isinstance(reference, ReferenceFile)
+    gold = await sample.grade(instance, Work(reference.text))
     assert (gold.reward, gold.failure) == (1.0, None), gold.compile_output
 
-    stub = await sample.grade(instance, sample.prepare(instance, tmp_path).stub)
+    stub = await sample.grade(instance, Work(sample.prepare(instance, tmp_path).stub))
     assert stub.reward <= COMPILES, stub.test_output
     assert stub.failure is not None
 
-    wrong = await sample.grade(instance, _wrong(instance))
+    wrong = await sample.grade(instance, Work(_wrong(instance)))
     assert COMPILES < wrong.reward < 1.0, wrong.compile_output
     assert wrong.failure is not None
     assert wrong.failure.kind is FailureKind.TESTS_FAILED
@@ -70,7 +70,7 @@ async def test_rollouts_over_http_on_a_sealed_copy(tmp_path: Path) -> None:
     copy = tmp_path / "benchmark"
     await asyncio.to_thread(shutil.copytree, SAMPLE, copy)
     seed = [instance.id for instance in INSTANCES if instance.split == "em"].index("em-010-wildfire-lynx")
-    agents = {**AGENTS, "vandal": Scripted(_spoil)}
+    agents = {"gold": AGENTS["gold"], "noop": AGENTS["noop"], "vandal": Scripted(_spoil)}
     bodies = {}
     async with serving(settings(tmp_path / "work", copy, benchmark_name="sample", seal=True), agents) as client:
         for agent in agents:

@@ -11,7 +11,8 @@ import pytest
 
 from task_app import processes
 from task_app.agents import AgentContext, AgentOutcome
-from task_app.benchmarks import Task
+from task_app.benchmarks import ReferenceFile, Task
+from task_app.benchmarks.base import Reference
 from task_app.contracts import PolicyConfig
 from task_app.errors import InfrastructureFailure
 from tests.task_app.scripted import Patient, Scripted
@@ -209,7 +210,7 @@ async def test_stopping_cancels_what_runs_and_answers_who_waits(tmp_path: Path) 
 
 
 async def test_only_gold_is_given_the_reference(tmp_path: Path) -> None:
-    seen: list[str | None] = []
+    seen: list[Reference | None] = []
 
     def act(task: Task, context: AgentContext) -> None:
         seen.append(context.reference)
@@ -220,4 +221,4 @@ async def test_only_gold_is_given_the_reference(tmp_path: Path) -> None:
     async with serving(settings(tmp_path), agents) as client:
         await client.post("/rollout", json=rollout("one", "plain"))
         await client.post("/rollout", json=rollout("two", "privileged"))
-    assert seen == [None, "Hello, world!\n"]
+    assert seen == [None, ReferenceFile("Hello, world!\n")]
