@@ -161,8 +161,8 @@ class Grader:
             uid=slot.test_uid,
             limits=Limits(memory=self._limits.test_memory, file_size=_MIB, processes=64, scratch=16 * _MIB),
         )
-        # A filter, not the names: the process can read its own arguments, and must not learn the last test's name.
-        argv = [executable, examination.filter, "--test-threads=1", "--color=never"]
+        # Filters, not the names: the process can read its own arguments, and must not learn the last test's name.
+        argv = [executable, *examination.filters, "--test-threads=1", "--color=never"]
         limits = self._limits
         tests = await self.isolation.run(
             jail, argv, timeout=limits.test_timeout, output_limit=limits.test_output, grace=0.5
@@ -189,20 +189,22 @@ class _Examination:
     source: str
     tests: tuple[str, ...]
     """Full names."""
-    filter: str
+    filters: tuple[str, ...]
+    """What the names of these tests, and of no others, begin with."""
     last: str
 
     @classmethod
     def of(cls, submission: Submission) -> "_Examination":
         module = _module_path(submission.card_file)
         paths = rust.test_paths(submission.tests)
-        first = f"{module}::{paths[0].partition('::')[0]}"
-        # It sorts after the tests' own module, and so runs after them: `_` follows `:`.
-        name = f"{paths[0].partition('::')[0]}_end_{secrets.token_hex(8)}"
+        modules = sorted({path.partition("::")[0] for path in paths}, key="{}::".format)
+        # It sorts after the last of the tests' own modules, and so runs after them: `_` follows `:`.
+        name = f"{modules[-1]}_end_{secrets.token_hex(8)}"
         ending = f"#[cfg(test)]\nmod {name} {{\n    #[test]\n    fn reached() {{}}\n}}\n"
         source = "\n".join((submission.source, submission.tests, ending))
         tests = tuple(f"{module}::{path}" for path in paths)
-        return cls(source, tests, filter=first, last=f"{module}::{name}::reached")
+        filters = tuple(f"{module}::{each}" for each in modules)
+        return cls(source, tests, filters, last=f"{module}::{name}::reached")
 
     def grade(self, tests: Completed, compile_output: str, test_output: str, phases: Mapping[str, float]) -> Grade:
         """What the end of the test process is worth."""
