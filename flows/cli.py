@@ -9,7 +9,7 @@ from rich.text import Text
 
 from core.errors import EngineBenchError
 from core.settings import Settings
-from flows import catalogue, doctor, exit_codes
+from flows import catalogue, doctor, exit_codes, snapshots_cli
 from flows.parameters import Parameters
 from flows.server import LocalServer
 
@@ -27,6 +27,7 @@ app = App(
 )
 server = App(name="server", help="The local Prefect server, which `run` starts where PREFECT_API_URL names no other.")
 app.command(server)
+app.command(snapshots_cli.app)
 
 
 @app.command
