@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: eval serve deploy test check format bench lock clean
+.PHONY: eval serve deploy test test-agents agents check format bench lock clean
 
 eval: $(READY)
 	@$(BIN)/engine-bench run --local --agent gold --benchmark sample
@@ -19,6 +19,17 @@ deploy: $(READY)
 
 test: $(READY)
 	$(BIN)/pytest
+
+# The real agents (1 GB from npm, into a folder that git ignores) against a scripted model, with no network.
+test-agents: $(READY) agents
+	$(BIN)/python -m tests.agents.real.quarantine tests/agents/real/check_*.py
+
+agents: .agents/.ready
+
+.agents/.ready: tests/agents/npm/package.json
+	@mkdir -p .agents && cp $< .agents/
+	npm install --prefix .agents --no-package-lock --no-audit --no-fund
+	@touch $@
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -105,6 +105,8 @@ class Events:
     def take(self, stream: str, chunk: bytes) -> None:
         if stream != "stdout":
             return
+        if b"{" not in chunk and not self._begun:  # no event: a flood must not take time
+            return
         *lines, rest = (bytes(self._begun) + chunk).split(b"\n")
         self._begun = bytearray(rest[: LINE_LIMIT + 1])
         for line in lines:

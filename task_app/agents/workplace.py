@@ -20,7 +20,7 @@ OUTPUT_LIMIT = 4 * _MIB
 """Bytes kept of a program's output, for its log; 16 times as much ends it."""
 
 _PROGRAMS = Path("/programs")
-_UIDS = range(62_000, 65_000)
+AGENT_UIDS = range(62_000, 65_000)
 """Below 65536, since a container may have no more; above what the graders use."""
 
 # An address-space limit would stop JavaScript engines, which reserve more than they use.
@@ -113,7 +113,7 @@ async def _toolchain(workspace: Path) -> Toolchain | None:
 def _free_uid() -> int:
     """A user that runs nothing. Other task apps may look for one at the same time, so not simply the first."""
     taken = set(_running_users())
-    return secrets.choice([uid for uid in _UIDS if uid not in taken])
+    return secrets.choice([uid for uid in AGENT_UIDS if uid not in taken])
 
 
 def _running_users() -> Iterator[int]:

@@ -1,0 +1,29 @@
+"""Scripts that solve the bundled benchmark's instances in an agent's way: look, write, check, say so."""
+
+import json
+from pathlib import Path
+
+from tests.scripted_model import Bash, Read, Say, Script, Write
+from tests.task_app.serving import ROOT
+
+SAMPLE = ROOT / "benchmarks" / "sample"
+LOOK_AROUND = "env; cat /proc/*/environ 2>/dev/null | tr '\\0' '\\n'; ls -a ~ /; cargo check --offline 2>&1 | tail -3"
+
+
+def instances() -> list[str]:
+    return sorted(path.stem for path in (SAMPLE / "data" / "instances" / "single").glob("*.json"))
+
+
+def solution(instance: str, marker: str) -> Script:
+    """Writes the reference solution; `marker` is a text that this rollout alone may have."""
+    described = json.loads((SAMPLE / "data" / "instances" / "single" / f"{instance}.json").read_text())
+    file = str(Path(*Path(described["card_file"]).parts[1:]))
+    reference = (SAMPLE / "gold" / "implementations" / f"{instance.replace('-', '_')}.rs").read_text()
+    return Script(
+        (
+            (Say(f"I look at the outline. {marker}"), Read(file)),
+            (Write(file, f"{reference}\n// {marker}\n"),),
+            (Bash(LOOK_AROUND),),
+            (Say(f"It compiles. {marker}"),),
+        )
+    )
