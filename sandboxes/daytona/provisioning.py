@@ -20,7 +20,7 @@ from core.errors import ConfigurationError, EngineBenchError, InfrastructureErro
 from core.redaction import redact
 from sandboxes.base import Machine, SandboxSpec
 from sandboxes.daytona.errors import explained, is_passing, is_quota, patiently, retry_after
-from sandboxes.daytona.labels import is_of, labels_for, record_of
+from sandboxes.daytona.labels import is_of, is_ours, labels_for, record_of
 from sandboxes.daytona.patience import Patience
 from sandboxes.daytona.removal import find, reap, remove
 
@@ -124,9 +124,11 @@ async def _take_over(sdk: AsyncDaytona, spec: SandboxSpec, patience: Patience) -
         if await _is_fine(box, patience):
             return box
     elif not _is_abandoned(box):
+        owner = (
+            f"belongs to flow run {box.labels.get('flow_run_id')}" if is_ours(box) else "was not made by engine-bench"
+        )
         raise ConfigurationError(
-            f"Sandbox {spec.name} belongs to flow run {box.labels.get('flow_run_id', '(none of ours)')}. "
-            "Wait until that run ends, or delete the sandbox."
+            f"The name {spec.name} is taken by a sandbox that {owner}. Wait until it is gone, or delete it."
         )
     await remove(box, spec.name, patience)
     return None
