@@ -46,6 +46,9 @@ SERVE_LOCK = STATE / "serve.lock"
 LAUNCHED = STATE / "launched"
 """Touched when a start is granted; until it serves, nobody else may start."""
 
+PACKAGES = {"cargo": "cargo", "rustc": "rustc"}
+"""The tools that can be installed, and Debian's packages of them."""
+
 REFUSED = 3
 LAUNCH_GRACE = 10.0
 """Seconds within which a granted start has to show."""
@@ -142,12 +145,13 @@ def _make_venv(requirements: Path, log: IO[bytes]) -> None:
 def _have(tool: str, log: IO[bytes]) -> None:
     if shutil.which(tool):
         return
-    if tool != "cargo" or not shutil.which("apt-get"):
+    package = PACKAGES.get(tool)
+    if package is None or not shutil.which("apt-get"):
         raise Refused(f"`{tool}` is not in the image. Choose an image that has it, e.g. one of deployments/Dockerfile.")
-    # Debian's own package: signed, in reach wherever package indexes are, and it brings the linker along.
+    # Debian's own packages: signed, in reach wherever package indexes are, and they bring the linker along.
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     _run(["apt-get", "update", "-q"], log, environment)
-    _run(["apt-get", "install", "-q", "-y", "--no-install-recommends", "cargo"], log, environment)
+    _run(["apt-get", "install", "-q", "-y", "--no-install-recommends", package], log, environment)
 
 
 def _run(command: list[str], log: IO[bytes], environment: dict[str, str] | None = None) -> None:

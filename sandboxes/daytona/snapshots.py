@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -18,8 +19,8 @@ FAILED = {"error", "build_failed"}
 
 _POLL = 1.0
 _PAGE = 100
-_WIDTH = 200
-"""Characters that are shown of a line."""
+_UNREADABLE = re.compile(r"(\S{20})\S{80,}")
+"""A word as long as this is a file that travels in the definition as text."""
 
 logger = logging.getLogger(__name__)
 
@@ -148,9 +149,8 @@ async def _build(sdk: AsyncDaytona, definition: Definition, patience: float, sho
 
 
 def _show_lines(text: str, show: Show) -> None:
-    """What travels in the definition as text is not for reading."""
     for line in redact(text).splitlines():
-        show(line if len(line) <= _WIDTH else f"{line[:_WIDTH]}...")
+        show(_UNREADABLE.sub(r"\1...", line))
 
 
 async def _delete(sdk: AsyncDaytona, snapshot: Snapshot) -> None:

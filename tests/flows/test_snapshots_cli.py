@@ -1,0 +1,47 @@
+"""`engine-bench snapshot`, as a person would type it, against the emulator."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from sandboxes.daytona.images import PREFIX
+from tests.daytona_emulator import Emulator, emulator
+from tests.daytona_emulator.execute import environment
+
+CONSOLE_SCRIPT = Path(sys.executable).with_name("engine-bench")
+
+
+def typed(emu: Emulator | None, cwd: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """In a process of its own, with nothing of this one's settings."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    own = {"PREFECT_HOME": str(cwd / "prefect"), "COLUMNS": "200"}
+    return subprocess.run(
+        [CONSOLE_SCRIPT, "snapshot", *words],
+        cwd=cwd,
+        env=kept | own | (environment(emu) if emu else {}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+async def test_a_snapshot_is_built_listed_and_deleted(tmp_path: Path) -> None:
+    async with emulator() as emu:
+        built = typed(emu, tmp_path, "build", "--benchmark", "hello-world", "--cpu", "3")
+        assert built.returncode == 0, built.stderr
+        name = built.stdout.split()[0]
+        assert re.fullmatch(rf"{PREFIX}[0-9a-f]{{16}} is built\n", built.stdout)
+        assert "inside.py install" in built.stderr
+        again = typed(emu, tmp_path, "build", "--benchmark", "hello-world", "--cpu", "3")
+        assert again.stdout == f"{name} was there already\n"
+        assert re.search(rf"{name}.*active.*3", typed(emu, tmp_path, "list").stdout)
+        assert typed(emu, tmp_path, "delete", name).stdout == f"{name} is deleted\n"
+        assert "There are none" in typed(emu, tmp_path, "list").stdout
+
+
+def test_without_a_key_it_says_how_to_get_one(tmp_path: Path) -> None:
+    done = typed(None, tmp_path, "list")
+    assert done.returncode != 0
+    assert "DAYTONA_API_KEY environment variable required" in done.stderr
