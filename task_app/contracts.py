@@ -35,6 +35,8 @@ class PolicyConfig(BaseModel):
     model: str | None = None
     timeout: float = Field(default=600, gt=0, le=14_400)
     """Seconds of wall clock for the agent."""
+    agent_command: str | None = Field(default=None, max_length=4000)
+    """What the agent `command` runs, for a shell."""
     max_turns: int | None = Field(default=None, ge=1)
     """Answers of the model that the agent may have; None for as many as it likes."""
     inference_url: str | None = None

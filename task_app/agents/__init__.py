@@ -6,6 +6,7 @@ from task_app.agents.base import Agent, AgentContext, AgentOutcome
 from task_app.agents.claude_code import ClaudeCode
 from task_app.agents.cli_agent import CliAgent
 from task_app.agents.codex import Codex
+from task_app.agents.command import Command
 from task_app.agents.gold import Gold
 from task_app.agents.noop import Noop
 from task_app.agents.opencode import OpenCode
@@ -20,5 +21,6 @@ AGENTS: Mapping[str, Agent] = {
         CliAgent(OpenCode()),
         CliAgent(Codex()),
         CliAgent(ClaudeCode()),
+        Command(),
     )
 }

@@ -4,24 +4,21 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
-
-from pydantic import SecretStr
 
 from task_app.agents import gateway, programs
 from task_app.agents.base import AgentContext, AgentOutcome
 from task_app.agents.cli import Cli, Setup
 from task_app.agents.inference import Endpoint, endpoint
 from task_app.agents.programs import Installed
-from task_app.agents.secrecy import redacted, secrets_of
-from task_app.agents.trajectory import Journal, Trajectory
-from task_app.agents.verdict import Ending, verdict
+from task_app.agents.report import Report, patience
+from task_app.agents.trajectory import Journal
+from task_app.agents.verdict import Ending
 from task_app.agents.workplace import Workplace
 from task_app.benchmarks.base import Task
 from task_app.contracts import PolicyConfig
 from task_app.errors import InfrastructureFailure
-from task_app.grade import Failure
 
 logger = logging.getLogger(__name__)
 
@@ -35,26 +32,25 @@ class CliAgent:
     uses_reference = False
 
     def __init__(self, cli: Cli) -> None:
-        self._cli = cli
+        self.cli = cli
         self.name = cli.name
         self.description = cli.description
-        self.program = cli.program
 
     async def run(self, task: Task, policy: PolicyConfig, context: AgentContext) -> AgentOutcome:
         """As of `Agent.run`."""
         ending = await self.work(task, policy, context)
-        return _Report(task, policy, ending, secrets_of(context.environment)).outcome()
+        return Report(task, policy, context, ending).outcome()
 
     async def work(self, task: Task, policy: PolicyConfig, context: AgentContext) -> Ending:
         """Let the program work to its end. Raises InfrastructureFailure if it can't be started."""
-        provider = self._cli.provider(policy.model)
+        provider = self.cli.provider(policy.model)
         target = endpoint(provider, policy.inference_url, context.correlation_id, context.environment)
         program, *tools = self._programs(context)
         place = await Workplace.open(task, context, [program, *tools])
         journal, started = Journal(), time.monotonic()
-        events = Events(lambda event: self._cli.read(event, time.monotonic() - started, journal))
+        events = Events(lambda event: self.cli.read(event, time.monotonic() - started, journal))
         async with gateway.opened(target, patience(policy.timeout), policy.max_turns) as door:
-            launch = self._cli.launch(_setup(place, policy, door.endpoint))
+            launch = self.cli.launch(_setup(place, policy, door.endpoint))
             await asyncio.to_thread(place.furnish, launch.files)
             completed = await place.run(
                 [*place.command(program), *launch.arguments],
@@ -67,9 +63,9 @@ class CliAgent:
 
     def _programs(self, context: AgentContext) -> list[Installed]:
         """The agent's own, then its tools. Raises InfrastructureFailure if one is missing."""
-        named = context.environment.get(self._cli.program.variable)
-        found = [programs.find(self._cli.program, named.get_secret_value() if named else None)]
-        for name, package in self._cli.tools.items():
+        named = context.environment.get(self.cli.program.variable)
+        found = [programs.find(self.cli.program, named.get_secret_value() if named else None)]
+        for name, package in self.cli.tools.items():
             tool = programs.find_tool(name, package, beside=found[0].path)
             if tool is None:
                 raise InfrastructureFailure(f"Agent {self.name} needs the program '{name}' on PATH. Install it.")
@@ -87,11 +83,6 @@ def _setup(place: Workplace, policy: PolicyConfig, target: Endpoint) -> Setup:
         # longer than the gateway's, which is to notice first
         patience=2 * patience(policy.timeout) + 5,
     )
-
-
-def patience(timeout: float) -> float:
-    """Seconds that a provider may be silent: so few that its silence is noticed before the agent's time is up."""
-    return min(120.0, max(2.0, timeout / 8))
 
 
 class Events:
@@ -127,45 +118,3 @@ class Events:
                     "An event of an agent was not understood (%r): %.500s", error, line.decode(errors="replace")
                 )
             self._complained = True
-
-
-class _Report:
-    """What a rollout's agent is reported to have done."""
-
-    def __init__(self, task: Task, policy: PolicyConfig, ending: Ending, secrets: Iterable[SecretStr]) -> None:
-        self._task = task
-        self._policy = policy
-        self._ending = ending
-        self._secrets = list(secrets)
-
-    def outcome(self) -> AgentOutcome:
-        """Raises InfrastructureFailure if the agent is not to blame for how it ended."""
-        completed, journal = self._ending.completed, self._ending.journal
-        try:
-            failure = verdict(self._ending)
-        except InfrastructureFailure as error:
-            raise InfrastructureFailure(self._clean(str(error))) from None
-        return AgentOutcome(
-            log=self._clean(completed.stdout + completed.stderr),
-            tokens=journal.usage.total if journal.usage else None,
-            cost_usd=journal.cost_usd,
-            turns=len(journal.turns),
-            failure=failure,
-            files={"trajectory.json": self._clean(self._trajectory(failure).bounded_json())},
-        )
-
-    def _trajectory(self, failure: Failure | None) -> Trajectory:
-        journal = self._ending.journal
-        return Trajectory(
-            agent=self._ending.agent,
-            model=self._policy.model,
-            prompt=self._task.prompt,
-            turns=journal.turns,
-            usage=journal.usage,
-            cost_usd=journal.cost_usd,
-            seconds=self._ending.completed.duration,
-            ending=failure.message if failure else "The agent said that it was done.",
-        )
-
-    def _clean(self, text: str) -> str:
-        return redacted(text, self._secrets)

@@ -67,7 +67,8 @@ class Gateway:
         """Whether the agent asked for more than `max_turns` answers."""
         self._answers = 0
         self._max_turns = max_turns
-        self._target = target
+        self.target = target
+        """The model itself."""
         self._patience = patience
         self._port = port
         self._token = secrets.token_urlsafe(16)
@@ -76,7 +77,7 @@ class Gateway:
     def endpoint(self) -> Endpoint:
         """What the agent is to talk to. Its key is worth nothing anywhere else."""
         url = f"http://127.0.0.1:{self._port}/{self._token}/v1"
-        return Endpoint(url, SecretStr("held-by-the-gateway"), self._target.key_name, self._target.proxied)
+        return Endpoint(url, SecretStr("held-by-the-gateway"), self.target.key_name, self.target.proxied)
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection: a single request, for which the answer says that it was the last."""
@@ -96,7 +97,7 @@ class Gateway:
             writer.write(_answer(404, "There is nothing here."))
             return
         route, mark, query = path.removeprefix(prefix).removeprefix("v1/").partition("?")
-        where = urlsplit(self._target.url)
+        where = urlsplit(self.target.url)
         line = f"{method} {where.path}/{route}{mark}{query} {version}"
         head = _Head(line, [*self._headers(request.headers), ("Host", where.netloc), ("Connection", "close")])
         if route in ROUTES and self._answers == self._max_turns:
@@ -107,7 +108,7 @@ class Gateway:
             upstream = await self._connect()
         except (OSError, TimeoutError) as error:
             self.trouble = Problem(message=f"it can't be reached ({str(error) or type(error).__name__})")
-            writer.write(_answer(502, f"{self._target.url}: {self.trouble.message}"))
+            writer.write(_answer(502, f"{self.target.url}: {self.trouble.message}"))
             return
         trouble = await self._exchange(head, (reader, writer), upstream)
         if route in ROUTES:
@@ -116,14 +117,14 @@ class Gateway:
 
     def _headers(self, given: Headers) -> Headers:
         """The agent's, with the real key in the place of its own."""
-        key = self._target.key.get_secret_value()
+        key = self.target.key.get_secret_value()
         kept = [(name, value) for name, value in given if name.lower() not in _OURS]
         if any(name.lower() == "x-api-key" for name, _ in given):
             return [*kept, ("X-Api-Key", key)]
         return [*kept, ("Authorization", f"Bearer {key}")]
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        where = urlsplit(self._target.url)
+        where = urlsplit(self.target.url)
         secure = where.scheme == "https"
         async with asyncio.timeout(_CONNECT_TIMEOUT):
             return await asyncio.open_connection(

@@ -59,10 +59,11 @@ def find(program: Program, named: str | None = None, environment: Mapping[str, s
             f"Agent program {program.name} can't be run: {where}. "
             f"Install it with `{program.install}`, or set {program.variable} to where it is."
         )
-    return _installed(Path(found), environment)
+    return installed(Path(found), environment)
 
 
-def _installed(path: Path, environment: Mapping[str, str]) -> Installed:
+def installed(path: Path, environment: Mapping[str, str] = os.environ) -> Installed:
+    """A program, or a folder, at this path."""
     path = path.resolve()
     return Installed(path, _interpreter(path, environment))
 
@@ -70,11 +71,11 @@ def _installed(path: Path, environment: Mapping[str, str]) -> Installed:
 def find_tool(name: str, package: str, beside: Path, environment: Mapping[str, str] = os.environ) -> Installed | None:
     """A further program that an agent needs: on PATH, or in an npm package installed along with the agent's."""
     if found := shutil.which(name, path=environment.get("PATH")):
-        return _installed(Path(found), environment)
+        return installed(Path(found), environment)
     for folder in beside.parents:
         if folder.name == "node_modules":
             for candidate in sorted(folder.glob(f"{package}/bin/{name}")):
-                return _installed(candidate, environment)
+                return installed(candidate, environment)
     return None
 
 
@@ -87,6 +88,8 @@ def _package(path: Path) -> Path:
 
 
 def _interpreter(path: Path, environment: Mapping[str, str]) -> Path | None:
+    if not path.is_file():
+        return None
     with path.open("rb") as file:
         line = file.readline(256)
     if not line.startswith(b"#!"):

@@ -23,8 +23,8 @@ class Ending:
     agent: str
     completed: Completed
     journal: Journal
-    endpoint: Endpoint
-    """Of the model."""
+    endpoint: Endpoint | None
+    """Of the model; None for an agent that has none."""
     trouble: Problem | None = None
     """What was wrong with the last answer of the model that it asked for, as the gateway saw it."""
     refused_turn: bool = False
@@ -46,30 +46,37 @@ def verdict(ending: Ending) -> Failure | None:
         return Failure(FailureKind.OUTPUT_FLOOD, f"{agent} printed without end")
     if completed.signal == 9:
         raise InfrastructureFailure(f"{agent} was killed from outside, most likely for lack of memory.")
-    if problem := journal.problem or (journal.retrying and (ending.trouble or journal.retrying)):
+    if completed.exit_code == 0 and journal.finished and journal.turns:
+        return None
+    if problem := _problem(ending):
         return _gave_up(ending, problem)
     if completed.exit_code != 0:
-        return _gave_up(ending, ending.trouble) if ending.trouble else _crashed(ending)
-    if not journal.finished or not journal.turns:
-        raise InfrastructureFailure(f"{agent} ended as if it were done, but its model's last answer never came.")
-    return None
+        return _crashed(ending)
+    raise InfrastructureFailure(f"{agent} ended as if it were done, but its model's last answer never came.")
+
+
+def _problem(ending: Ending) -> Problem | None:
+    """What the model's last answer failed for. The agent's word goes first: it has the provider's message."""
+    return ending.journal.problem or ending.trouble or ending.journal.retrying
 
 
 def _timed_out(ending: Ending) -> Failure:
     agent, seconds = ending.agent, f"{ending.completed.duration:.0f} s"
-    if problem := ending.journal.problem or ending.trouble or ending.journal.retrying:
+    if problem := _problem(ending):
         raise InfrastructureFailure(
             f"{agent} could not reach its model any more when its time was up after {seconds}: "
             f"{_reason(problem, ending.endpoint)}"
         )
     if not ending.journal.turns:
         raise InfrastructureFailure(
-            f"{agent} had no answer from the model at {ending.endpoint.url} when its time was up after {seconds}."
+            f"{agent} had no answer from the model{_at(ending.endpoint)} when its time was up after {seconds}."
         )
     return Failure(FailureKind.AGENT_TIMEOUT, f"{agent} was not done after {seconds}")
 
 
 def _gave_up(ending: Ending, problem: Problem) -> Failure:
+    if problem.status is None and ending.trouble is not None:  # not every agent tells it
+        problem = problem.model_copy(update={"status": ending.trouble.status})
     if _TOO_LONG.search(f"{problem.code} {problem.message}"):
         return Failure(
             FailureKind.AGENT_FAILED, f"{ending.agent} filled its model's context: {_short(problem.message)}"
@@ -86,11 +93,15 @@ def _crashed(ending: Ending) -> Failure:
     return Failure(FailureKind.AGENT_FAILED, message)
 
 
-def _reason(problem: Problem, endpoint: Endpoint) -> str:
+def _at(endpoint: Endpoint | None) -> str:
+    return f" at {endpoint.url}" if endpoint else ""
+
+
+def _reason(problem: Problem, endpoint: Endpoint | None) -> str:
     said = f"{problem.code} {problem.message}"
     match problem.status:
         case 401 | 403:
-            advice = f"The key was refused: check {endpoint.key_name}."
+            advice = f"The key was refused: check {endpoint.key_name if endpoint else 'it'}."
         case 402 | 429 if _QUOTA.search(said):
             advice = "The quota is used up: check the account's plan and billing."
         case 429:
@@ -100,7 +111,7 @@ def _reason(problem: Problem, endpoint: Endpoint) -> str:
         case 400 | 404 | 422:
             advice = "The request was refused: check that the model fits the agent."
         case _:
-            advice = f"Check that {endpoint.url} is up."
+            advice = f"Check that the model{_at(endpoint)} is up."
     return f"{_short(problem.message)}. {advice}"
 
 

@@ -12,9 +12,11 @@ from pathlib import Path
 from task_app.agents import AGENTS
 from task_app.agents.cli_agent import CliAgent
 from tests.agents import programs
-from tests.agents.scenarios import SCENARIOS
+from tests.agents.scenarios import SCENARIOS, scenarios
 from tests.agents.workshop import context, policy, task
 from tests.scripted_model import ScriptedModel, serving
+
+ENDLESS_LINES = 20
 
 RECORDED = Path(__file__).with_name("recorded")
 
@@ -29,10 +31,13 @@ async def record(agent: CliAgent, scenario: str, model: ScriptedModel) -> None:
         ending = await agent.work(task(folder), policy(agent.name, f"{model.base_url}/s", 120), surroundings)
     completed = ending.completed
     recording = {
-        "program": agent.program.package,
-        "version": agent.program.version,
+        "program": agent.cli.program.package,
+        "version": agent.cli.program.version,
         "exit_code": completed.exit_code,
-        "stdout": completed.stdout.splitlines(),
+        "timed_out": completed.timed_out,
+        "trouble": ending.trouble.model_dump() if ending.trouble else None,
+        # one that never ends says the same again and again
+        "stdout": completed.stdout.splitlines()[: ENDLESS_LINES if completed.timed_out else None],
         "stderr": completed.stderr,
     }
     path = RECORDED / agent.name / f"{scenario}.json"
@@ -45,7 +50,7 @@ async def main(names: list[str]) -> None:
     agents = [agent for agent in AGENTS.values() if isinstance(agent, CliAgent) and agent.name in (names or AGENTS)]
     async with serving() as model:
         for agent in agents:
-            for scenario in SCENARIOS:
+            for scenario in scenarios(agent.name):
                 await record(agent, scenario, model)
 
 
