@@ -4,10 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: eval serve deploy test test-agents agents check format bench lock clean
+.PHONY: eval eval-daytona serve deploy test test-agents agents check format bench lock clean
 
 eval: $(READY)
 	@$(BIN)/engine-bench run --local --agent gold --benchmark sample
+
+# The same in a Daytona sandbox, with Daytona's API emulated on this machine: no account, the real SDK.
+eval-daytona: $(READY)
+	@$(BIN)/python -m tests.daytona_emulator.execute $(BIN)/engine-bench run --daytona --agent gold --benchmark sample
 
 # A Prefect server with its UI, all deployments and a worker on this machine, until Ctrl-C.
 serve: $(READY)
