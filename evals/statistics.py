@@ -97,6 +97,75 @@ def paired_difference(before: Iterable[Row], after: Iterable[Row]) -> Difference
     return Difference(instances=n, mean=mean, interval_95=interval)
 
 
+PASS_AT = (1, 2, 5, 10, 20, 50, 100)
+"""The usual ks."""
+
+
+def pass_at_k(rows: Iterable[Row]) -> dict[int, float]:
+    """By k, the chance that at least one of k attempts solves an instance, averaged over the instances.
+
+    The unbiased estimator 1 - C(n-c, k) / C(n, k) for n scored attempts of which c solved the instance: Chen et al.,
+    "Evaluating Large Language Models Trained on Code", arXiv:2107.03374, 2021. The ks are those of `PASS_AT` up to the
+    fewest scored attempts that an instance has, and that number itself: beyond it there would be fewer instances to
+    average over. Instances without a score are left out.
+    """
+    attempts = [(len(rewards), _solved(rewards)) for rewards in _by_instance(rows).values()]
+    fewest = min((n for n, _ in attempts), default=0)
+    return {
+        k: math.fsum(1 - math.comb(n - c, k) / math.comb(n, k) for n, c in attempts) / len(attempts)
+        for k in sorted({*PASS_AT, fewest})
+        if 0 < k <= fewest
+    }
+
+
+def unstable(rows: Iterable[Row]) -> list[str]:
+    """The instances that some scored attempts solved and others did not, by name."""
+    return sorted(name for name, rewards in _by_instance(rows).items() if 0 < _solved(rewards) < len(rewards))
+
+
+class McNemar(BaseModel):
+    """Whether two runs differ in what they solve, judged by the instances that only one of them solved."""
+
+    model_config = ConfigDict(frozen=True)
+
+    instances: int
+    """That both have scored."""
+    only_before: int
+    """Instances that only the earlier run solved."""
+    only_after: int
+    p_value: float
+    """Two-sided: how likely a split at least as uneven is where both are equally good."""
+
+
+def mcnemar(before: Iterable[Row], after: Iterable[Row]) -> McNemar | None:
+    """McNemar's exact test on the instances that both runs have scored; None if there is none.
+
+    An instance counts as solved where more than half of its scored attempts solved it, so that it counts once however
+    often it was tried. Under the null hypothesis the instances that only one run solved fall to either with
+    probability 1/2: a binomial test. Source: McNemar, "Note on the Sampling Error of the Difference Between Correlated
+    Proportions or Percentages", Psychometrika 12(2), 1947; the exact form as in Fagerland, Lydersen, Laake, BMC Medical
+    Research Methodology 13:91, 2013.
+    """
+    earlier, later = _by_instance(before), _by_instance(after)
+    shared = earlier.keys() & later.keys()
+    if not shared:
+        return None
+    pairs = [(_mostly_solved(earlier[name]), _mostly_solved(later[name])) for name in shared]
+    only_before, only_after = pairs.count((True, False)), pairs.count((False, True))
+    differing = only_before + only_after
+    tail = sum(math.comb(differing, count) for count in range(min(only_before, only_after) + 1))
+    p_value = min(1.0, 2 * tail / 2**differing)
+    return McNemar(instances=len(shared), only_before=only_before, only_after=only_after, p_value=p_value)
+
+
+def _solved(rewards: Iterable[float]) -> int:
+    return sum(reward == 1.0 for reward in rewards)
+
+
+def _mostly_solved(rewards: Sequence[float]) -> bool:
+    return 2 * _solved(rewards) > len(rewards)
+
+
 def _by_instance(rows: Iterable[Row]) -> dict[str, list[float]]:
     """The rewards of each instance's attempts."""
     found: dict[str, list[float]] = defaultdict(list)

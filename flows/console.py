@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from flows.prefect_artifacts import comparison_text
+from flows.prefect_artifacts import attempts_text, comparison_text
 from flows.result import ResultDocument, RolloutRow
 
 _FINISHED = re.compile(r"Finished in state (\w+)\((.*)\)$", re.DOTALL)
@@ -133,13 +133,14 @@ def _cells(row: RolloutRow, attempts: bool, errors: bool) -> list[str]:
 
 
 def summary(result: ResultDocument) -> str:
-    """The run in two lines of text."""
+    """The run in a few lines of text."""
     counts = result.counts
     mean = "none" if result.mean_reward is None else f"{result.mean_reward:.3f}"
     interval = "" if result.interval_95 is None else " [95%: {:.3f} to {:.3f}]".format(*result.interval_95)
     return (
         f"mean reward {mean}{interval}, solved {counts.solved} of {counts.total}, "
         f"infrastructure failures {counts.infrastructure_failures}\n"
+        + (f"{attempts}\n" if (attempts := attempts_text(result)) else "")
         + (f"{comparison_text(result.comparison)}\n" if result.comparison else "")
         + f"{result.status}"
         + (f": {result.error.message}" if result.error else "")

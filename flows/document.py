@@ -52,6 +52,8 @@ def result_document(
         mean_reward=statistics.mean_reward(planned),
         interval_95=statistics.interval_95(planned),
         counts=statistics.counts(planned),
+        pass_at_k=statistics.pass_at_k(planned),
+        unstable=statistics.unstable(planned),
         parameters=plan.parameters.model_dump(),
         versions=_versions() | dict(ending.versions),
         benchmark=BenchmarkReference(name=plan.parameters.benchmark, content_hash=benchmark_hash),

@@ -23,6 +23,9 @@ from flows.run_folder import RunFolder
 PROGRESS_UPDATES = 20
 """At most so many updates of the live artifact; each is a call to the Prefect API."""
 
+UNSTABLE_NAMED = 5
+"""Unstable instances that the summary names; all of them are in the result document."""
+
 
 class LiveProgress:
     """Rollouts done and their mean so far, over all lanes, in the log and as a live artifact."""
@@ -120,6 +123,7 @@ def markdown(result: ResultDocument, folder: RunFolder) -> str:
         "|---|---|---|---|",
         f"| {counts.total} | {counts.scored} | {counts.solved} | {counts.infrastructure_failures} |",
         "",
+        *_attempts(result),
         *_comparison(result.comparison),
         f"Status: {result.status}" + (f". {result.error.message}" if result.error else ""),
         "",
@@ -128,6 +132,22 @@ def markdown(result: ResultDocument, folder: RunFolder) -> str:
         f"```json\n{json.dumps(result.parameters)}\n```",
     ]
     return "\n".join(lines)
+
+
+def _attempts(result: ResultDocument) -> list[str]:
+    text = attempts_text(result)
+    return [text, ""] if text else []
+
+
+def attempts_text(result: ResultDocument) -> str:
+    """What several attempts at each instance show, in a sentence or two; empty where there was one."""
+    if not any(row.attempt for row in result.rollouts):
+        return ""
+    chances = ", ".join(f"pass@{k} {value:.3f}" for k, value in result.pass_at_k.items())
+    if not result.unstable:
+        return f"{chances}. No instance is unstable."
+    named, more = ", ".join(result.unstable[:UNSTABLE_NAMED]), len(result.unstable) - UNSTABLE_NAMED
+    return f"{chances}. Unstable, solved by some attempts only: {named}{f' and {more} more' if more > 0 else ''}."
 
 
 def _comparison(comparison: Comparison | None) -> list[str]:

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from evals.statistics import Counts, Difference
 
@@ -76,6 +76,10 @@ class ResultDocument(BaseModel):
     interval_95: tuple[float, float] | None
     """95% confidence interval of the mean, clustered by instance; null with fewer than two instances."""
     counts: Counts
+    pass_at_k: dict[int, float] = Field(default_factory=dict)
+    """By k, the chance that one of k attempts solves an instance; k goes up to the attempts that each instance has."""
+    unstable: list[str] = Field(default_factory=list)
+    """Instances that some attempts solved and others did not."""
     parameters: dict[str, object]
     versions: dict[str, str]
     benchmark: BenchmarkReference
