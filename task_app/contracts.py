@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, computed_field
 
 CorrelationId = str
 RolloutStatus = Literal["queued", "running", "success", "infrastructure_failure", "cancelled"]
@@ -37,6 +37,8 @@ class PolicyConfig(BaseModel):
     """Seconds of wall clock for the agent."""
     agent_command: str | None = Field(default=None, max_length=4000)
     """What the agent `command` runs, for a shell."""
+    system_prompt: str | None = Field(default=None, max_length=100_000)
+    """Added to the agent's own."""
     max_turns: int | None = Field(default=None, ge=1)
     """Answers of the model that the agent may have; None for as many as it likes."""
     inference_url: str | None = None
@@ -49,6 +51,57 @@ class RolloutPolicy(BaseModel):
     config: PolicyConfig = Field(default_factory=PolicyConfig)
 
 
+class ContextOverride(BaseModel):
+    """What an agent is to find in its surroundings, e.g. as an optimizer proposes it."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    override_id: str | None = None
+    file_artifacts: dict[str, str] = Field(default_factory=dict)
+    """Contents by path relative to the workspace: `AGENTS.md`, `skills/<name>/SKILL.md`, or anything else."""
+    preflight_script: str | None = None
+    """Run before the agent starts; begins with #!/bin/bash."""
+    env_vars: dict[str, str] = Field(default_factory=dict)
+
+
+OverrideErrorType = Literal["validation", "path_traversal", "permission", "size_limit", "timeout", "runtime"]
+
+
+class OverridePart(BaseModel):
+    """What became of one file, script or variable. Fields that say nothing about it are null."""
+
+    status: Literal["applied", "failed", "skipped"]
+    """`skipped`: the agent can't use it."""
+    error: str | None = None
+    error_type: OverrideErrorType | None = None
+    bytes_written: int | None = None
+    exit_code: int | None = None
+    stdout: str | None = None
+    stderr: str | None = None
+    duration_ms: int | None = None
+
+    @classmethod
+    def refused(cls, kind: OverrideErrorType, message: str) -> "OverridePart":
+        return cls(status="failed", error=message, error_type=kind)
+
+
+class OverrideResult(BaseModel):
+    override_id: str
+    file_artifacts: dict[str, OverridePart] = Field(default_factory=dict)
+    preflight_script: OverridePart | None = None
+    env_vars: dict[str, OverridePart] = Field(default_factory=dict)
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def overall_status(self) -> Literal["applied", "partial", "failed", "skipped"]:
+        """`partial`: some parts were applied, and others not."""
+        script = [self.preflight_script] if self.preflight_script else []
+        statuses = {part.status for part in (*self.file_artifacts.values(), *script, *self.env_vars.values())}
+        if len(statuses) > 1:
+            return "partial" if "applied" in statuses else "failed"
+        return next(iter(statuses), "applied")
+
+
 class RolloutRequest(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
@@ -56,6 +109,7 @@ class RolloutRequest(BaseModel):
     """Identifies the rollout from end to end; asking twice returns the same one."""
     env: RolloutEnv
     policy: RolloutPolicy = Field(default_factory=RolloutPolicy)
+    context_overrides: list[ContextOverride] | None = None
 
 
 class FailureDetails(BaseModel):
@@ -106,6 +160,8 @@ class RolloutResponse(BaseModel):
     success_status: RolloutStatus
     status_detail: str | None = None
     inference_url: str | None = None
+    override_application_results: list[OverrideResult] | None = None
+    """One for each of the request's context overrides; null if there were none."""
 
 
 class PendingRollout(BaseModel):

@@ -13,6 +13,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from task_app.agents import Agent, AgentContext, AgentOutcome
+from task_app.agents.overrides import Overrides
 from task_app.artifacts import artifacts
 from task_app.benchmarks import Benchmark, Instance, Task, Work
 from task_app.collect import UnusableSource
@@ -86,11 +87,12 @@ class Performer:
             InfrastructureFailure: there is no score, and the agent is not to blame.
         """
         phases: dict[str, float] = {}
+        overrides = Overrides(assignment.request.context_overrides or ())
         with self._private_folder() as folder:
             with _timed(phases, "prepare"):
                 task = await _prepared(asyncio.to_thread(self._prepare, assignment.instance, folder))
             with _timed(phases, "agent"):
-                outcome = await self._run_agent(assignment, task, folder)
+                outcome = await self._run_agent(assignment, task, folder, overrides)
             work, grade = await self._collect_and_grade(assignment.instance, task)
         kept = await asyncio.to_thread(artifacts, task, work.source, outcome, grade)
         details = _details(assignment, outcome, grade, {**phases, **grade.phases})
@@ -101,6 +103,7 @@ class Performer:
             success_status="success",
             status_detail=details.failure.message if details.failure else None,
             inference_url=assignment.request.policy.config.inference_url,
+            override_application_results=overrides.results or None,
         )
 
     def _prepare(self, instance: Instance, folder: Path) -> Task:
@@ -109,7 +112,7 @@ class Performer:
         (folder / "home").mkdir()
         return self._benchmark.prepare(instance, workspace)
 
-    async def _run_agent(self, assignment: Assignment, task: Task, folder: Path) -> AgentOutcome:
+    async def _run_agent(self, assignment: Assignment, task: Task, folder: Path, overrides: Overrides) -> AgentOutcome:
         agent = assignment.agent
         context = AgentContext(
             correlation_id=assignment.request.trace_correlation_id,
@@ -117,6 +120,7 @@ class Performer:
             environment=self._agent_environment,
             reference=self._benchmark.reference(assignment.instance) if agent.uses_reference else None,
             isolation=self.isolation,
+            overrides=overrides,
         )
         policy = assignment.request.policy.config
         if task.timeout is not None:

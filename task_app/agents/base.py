@@ -7,6 +7,7 @@ from typing import Protocol
 
 from pydantic import SecretStr
 
+from task_app.agents.overrides import Overrides
 from task_app.benchmarks.base import Reference, Task
 from task_app.contracts import PolicyConfig
 from task_app.grade import Failure
@@ -26,6 +27,8 @@ class AgentContext:
     """The reference solution; None for every agent that does not declare `uses_reference`."""
     isolation: Isolation = field(default_factory=lambda: Isolation(Level.PROCESS))
     """How the agent's processes are to be confined."""
+    overrides: Overrides = field(default_factory=Overrides)
+    """What the request wants to find in the agent's surroundings."""
 
 
 @dataclass(frozen=True)

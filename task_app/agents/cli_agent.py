@@ -11,6 +11,7 @@ from task_app.agents import gateway, programs
 from task_app.agents.base import AgentContext, AgentOutcome
 from task_app.agents.cli import Cli, Setup
 from task_app.agents.inference import Endpoint, endpoint
+from task_app.agents.preflight import run_scripts
 from task_app.agents.programs import Installed
 from task_app.agents.report import Report, patience
 from task_app.agents.trajectory import Journal
@@ -49,13 +50,17 @@ class CliAgent:
         place = await Workplace.open(task, context, [program, *tools])
         journal, started = Journal(), time.monotonic()
         events = Events(lambda event: self.cli.read(event, time.monotonic() - started, journal))
+        await asyncio.to_thread(context.overrides.write_files, task)
         async with gateway.opened(target, patience(policy.timeout), policy.max_turns) as door:
-            launch = self.cli.launch(_setup(place, policy, door.endpoint))
-            await asyncio.to_thread(place.furnish, launch.files)
+            launch = self.cli.launch(self._setup(place, policy, context, door.endpoint))
+            skills = {f"{self.cli.skills}/{path}": text for path, text in context.overrides.skills.items()}
+            await asyncio.to_thread(place.furnish, {**skills, **launch.files})
+            wanted = context.overrides.environment(taken={**place.jail.environment, **launch.environment})
+            await run_scripts(context.overrides, place, wanted)
             completed = await place.run(
                 [*place.command(program), *launch.arguments],
                 timeout=policy.timeout,
-                environment=launch.environment,
+                environment={**wanted, **launch.environment},
                 stdin=task.prompt,
                 on_output=events.take,
             )
@@ -72,17 +77,17 @@ class CliAgent:
             found.append(tool)
         return found
 
-
-def _setup(place: Workplace, policy: PolicyConfig, target: Endpoint) -> Setup:
-    assert place.jail.home is not None
-    return Setup(
-        model=policy.model,
-        endpoint=target,
-        home=place.inside(place.jail.home),
-        workspace=place.inside(place.jail.workspace),
-        # longer than the gateway's, which is to notice first
-        patience=2 * patience(policy.timeout) + 5,
-    )
+    def _setup(self, place: Workplace, policy: PolicyConfig, context: AgentContext, target: Endpoint) -> Setup:
+        return Setup(
+            model=policy.model,
+            endpoint=target,
+            home=place.inside(context.home),
+            workspace=place.inside(place.jail.workspace),
+            # longer than the gateway's, which is to notice first
+            patience=2 * patience(policy.timeout) + 5,
+            system_prompt=policy.system_prompt or "",
+            instructions="" if self.cli.reads_agents_md else context.overrides.instructions,
+        )
 
 
 class Events:

@@ -10,6 +10,7 @@ from task_app.agents import gateway
 from task_app.agents.base import AgentContext, AgentOutcome
 from task_app.agents.gateway import Gateway
 from task_app.agents.inference import ANTHROPIC, OPENAI, Endpoint, Provider, endpoint
+from task_app.agents.preflight import run_scripts
 from task_app.agents.programs import Installed, installed
 from task_app.agents.report import Report, patience
 from task_app.agents.trajectory import Journal
@@ -45,11 +46,15 @@ class Command:
                 (provider, await stack.enter_async_context(gateway.opened(target, patience(policy.timeout))))
                 for provider, target in _targets(policy, context)
             ]
+            await asyncio.to_thread(context.overrides.write_files, task)
             await asyncio.to_thread(place.furnish, {})
+            variables = {"MODEL": policy.model or "", **_variables(doors)}
+            wanted = context.overrides.environment(taken={**place.jail.environment, **variables})
+            await run_scripts(context.overrides, place, wanted)
             completed = await place.run(
                 ["/bin/sh", "-c", _as_in(place, command)],
                 timeout=policy.timeout,
-                environment={"MODEL": policy.model or "", **_variables(doors)},
+                environment={**wanted, **variables},
                 stdin=task.prompt,
             )
         trouble = next((door.trouble for _, door in doors if door.trouble), None)

@@ -25,7 +25,18 @@ logger = logging.getLogger(__name__)
 _HEAD_LIMIT = 64 * 1024
 _CHUNK = 64 * 1024
 _CONNECT_TIMEOUT = 30.0
-_OURS = {"host", "connection", "keep-alive", "proxy-connection", "proxy-authorization", "authorization", "x-api-key"}
+_BEGINNING = 4096
+"""Bytes of an answer that are looked at if it is an error."""
+_OURS = {
+    "host",
+    "accept-encoding",
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authorization",
+    "authorization",
+    "x-api-key",
+}
 """Headers that are not passed on as they are."""
 
 ROUTES = {"responses", "chat/completions", "messages"}
@@ -148,7 +159,7 @@ class Gateway:
                 answer = await _Head.read(model[0])
             headers = [(name, value) for name, value in answer.headers if name.lower() not in _OURS]
             agent[1].write(_Head(answer.line, [*headers, ("Connection", "close")]).text())
-            await _pump(model[0], agent[1], self._patience)
+            begun = await _pump(model[0], agent[1], self._patience)
         except TimeoutError:
             return Problem(message=f"it was silent for {self._patience:.0f} s")
         except ConnectionError as error:
@@ -157,14 +168,30 @@ class Gateway:
             sending.cancel()
             model[1].close()
         status = int(answer.line.split(" ")[1])
-        return Problem(message=answer.line, status=status) if status >= 400 else None
+        return _problem(status, answer.line, begun) if status >= 400 else None
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, patience: float | None = None) -> None:
-    """Pass on what comes until its end. Raises TimeoutError if nothing comes for `patience` seconds."""
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, patience: float | None = None) -> bytes:
+    """Pass on what comes until its end. Returns the beginning of it.
+
+    Raises:
+        TimeoutError: nothing came for `patience` seconds.
+    """
+    begun = b""
     while chunk := await asyncio.wait_for(reader.read(_CHUNK), patience):
+        begun = (begun + chunk)[:_BEGINNING]
         writer.write(chunk)
         await writer.drain()
+    return begun
+
+
+def _problem(status: int, line: str, body: bytes) -> Problem:
+    """What the providers' errors say: `{"error": {"message": ..., "code": ... or "type": ...}}`."""
+    try:
+        error = json.loads(body[body.index(b"{") : body.rindex(b"}") + 1])["error"]
+        return Problem(message=error["message"], status=status, code=str(error.get("code") or error.get("type") or ""))
+    except (ValueError, LookupError, TypeError, AttributeError):  # somebody else's error, e.g. a proxy's page
+        return Problem(message=line, status=status)
 
 
 def _answer(status: int, message: str) -> bytes:
