@@ -60,6 +60,12 @@ class Settings(BaseSettings):
     anthropic_api_key: SecretStr | None = Field(default=None, validation_alias="ANTHROPIC_API_KEY")
 
     @property
+    def secrets(self) -> tuple[SecretStr, ...]:
+        """All keys that are set: what no log may show."""
+        values = (getattr(self, name) for name in type(self).model_fields)
+        return tuple(value for value in values if isinstance(value, SecretStr))
+
+    @property
     def sandboxes_dir(self) -> Path:
         return self.cache_dir / "sandboxes"
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from daytona import AsyncDaytona, CreateSnapshotParams, DaytonaConflictError, DaytonaError
@@ -73,7 +74,7 @@ async def list_ours(sdk: AsyncDaytona) -> list[Snapshot]:
     found: list[Snapshot] = []
     page, pages = 1, 1
     while page <= pages:
-        answer = await explaining("list snapshots", lambda number=page: sdk.snapshot.list(number, _PAGE))  # type: ignore[misc]
+        answer = await explaining("list snapshots", partial(sdk.snapshot.list, page, _PAGE))
         found += [Snapshot.from_dto(item) for item in answer.items]
         page, pages = page + 1, int(answer.total_pages)
     return [snapshot for snapshot in found if snapshot.name.startswith(PREFIX)]
@@ -118,7 +119,7 @@ async def _settled(sdk: AsyncDaytona, name: str, deadline: float) -> bool:
         if state == ACTIVE:
             return True
         if state == INACTIVE:
-            await explaining(f"activate snapshot {name}", lambda found=snapshot: sdk.snapshot.activate(found))  # type: ignore[misc]
+            await explaining(f"activate snapshot {name}", partial(sdk.snapshot.activate, snapshot))
             continue
         if state in FAILED:
             await _delete(sdk, snapshot)

@@ -87,6 +87,8 @@ async def emulator(**settings: Any) -> AsyncIterator[Emulator]:
         stdout=asyncio.subprocess.PIPE,
         cwd=CHECKOUT,
         limit=1 << 20,
+        # Ctrl-C is for those who use it: they may still want to clean up.
+        start_new_session=True,
     )
     try:
         assert process.stdout

@@ -24,12 +24,20 @@ async def execute(command: Sequence[str]) -> int:
     async with emulator() as emu:
         for limit in emu.limits:
             print(f"daytona emulator ({emu.isolation}): {limit}", file=sys.stderr)
-        process = await asyncio.create_subprocess_exec(*command, env={**os.environ, **environment(emu)})
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, process.terminate)
-        # From a terminal the command has got it too.
+        loop, asked_to_end = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_signal_handler(signal.SIGTERM, asked_to_end.set)
+        # From a terminal the command gets it as well.
         loop.add_signal_handler(signal.SIGINT, lambda: None)
-        return await process.wait()
+        process = await asyncio.create_subprocess_exec(*command, env={**os.environ, **environment(emu)})
+        passing_on = asyncio.create_task(_terminate_when(asked_to_end, process))
+        code = await process.wait()
+        passing_on.cancel()
+        return code
+
+
+async def _terminate_when(asked: asyncio.Event, process: asyncio.subprocess.Process) -> None:
+    await asked.wait()
+    process.terminate()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,77 @@
+"""A whole run with the Daytona backend on the emulator: it scores, leaves no sandbox, and leaves no secret."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from core.keys import task_app_keys
+from tests.daytona_emulator import Emulator, emulator
+from tests.daytona_emulator.execute import environment
+
+CONSOLE_SCRIPT = Path(sys.executable).with_name("engine-bench")
+API_KEY = "dtn_of-a-whole-run-93be"
+
+
+class CommandLine:
+    """`engine-bench` in a home of its own."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        kept = ("PATH", "HOME", "LANG", "CARGO_HOME", "RUSTUP_HOME")
+        self._environment = {name: os.environ[name] for name in kept if name in os.environ} | {
+            "ENGINE_BENCH_DATA_DIR": str(home / "data"),
+            "ENGINE_BENCH_CACHE_DIR": str(home / "cache"),
+            "ENGINE_BENCH_RESULTS_DIR": str(home / "results"),
+            "PREFECT_LOGGING_LEVEL": "DEBUG",
+        }
+
+    def __call__(self, *words: str, emu: Emulator | None = None) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [CONSOLE_SCRIPT, *words],
+            cwd=self.home,
+            env=self._environment | (environment(emu) if emu else {}),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+
+@pytest.fixture
+def engine_bench(tmp_path: Path) -> Iterator[CommandLine]:
+    command_line = CommandLine(tmp_path)
+    yield command_line
+    command_line("server", "stop")
+
+
+async def test_a_run_scores_and_leaves_neither_sandbox_nor_secret(engine_bench: CommandLine) -> None:
+    async with emulator(api_key=API_KEY) as emu:
+        if emu.isolation == "none":
+            pytest.skip(f"sandboxes can't run commands on this machine: {'; '.join(emu.limits)}")
+        words = ("run", "--daytona", "--agent", "gold", "--benchmark", "hello-world", "--snapshot", "none", "--json")
+        done = engine_bench(*words, emu=emu)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["mean_reward"] == 1.0
+        assert await emu.sandboxes() == []
+        secrets = {API_KEY, *await tokens(emu)}
+        names = {request["name"] for request in await creations(emu)}
+    secrets |= {task_app_keys(engine_bench.home / "data", name).api_key.get_secret_value() for name in names}
+    assert len(secrets) == 3
+    left = {"stdout": done.stdout.encode(), "stderr": done.stderr.encode()} | {
+        str(path): path.read_bytes() for path in engine_bench.home.rglob("*") if path.is_file()
+    }
+    assert len(left) > 5
+    assert [name for name, content in left.items() for secret in secrets if secret.encode() in content] == []
+
+
+async def tokens(emu: Emulator) -> set[str]:
+    """Those of all preview URLs that were given out."""
+    return {entry.response["token"] for entry in await emu.journal() if entry.path.endswith("preview-url")}
+
+
+async def creations(emu: Emulator) -> list[dict[str, str]]:
+    return [entry.request for entry in await emu.journal() if (entry.method, entry.path) == ("POST", "/sandbox")]
