@@ -68,6 +68,10 @@ class _Head:
         return "\r\n".join(lines).encode("latin-1")
 
 
+class _AgentLeft(Exception):
+    """The agent ended its connection before the answer had ended."""
+
+
 class Gateway:
     """One rollout's way to its model; see `opened`."""
 
@@ -121,7 +125,10 @@ class Gateway:
             self.trouble = Problem(message=f"it can't be reached ({str(error) or type(error).__name__})")
             writer.write(_answer(502, f"{self.target.url}: {self.trouble.message}"))
             return
-        trouble = await self._exchange(head, (reader, writer), upstream)
+        try:
+            trouble = await self._exchange(head, (reader, writer), upstream)
+        except _AgentLeft:  # which says nothing about the model
+            return
         if route in ROUTES:
             self.trouble = trouble
             self._answers += trouble is None
@@ -151,38 +158,58 @@ class Gateway:
         agent: tuple[asyncio.StreamReader, asyncio.StreamWriter],
         model: tuple[asyncio.StreamReader, asyncio.StreamWriter],
     ) -> Problem | None:
-        """One request and its answer. Returns what is wrong with the answer."""
+        """One request and its answer. Returns what is wrong with the answer.
+
+        Raises:
+            _AgentLeft: nobody waits for the answer any more.
+        """
         model[1].write(head.text())
-        sending = asyncio.create_task(_pump(agent[0], model[1]))
+        sending = asyncio.create_task(_send(agent[0], model[1]))
         try:
             async with asyncio.timeout(self._patience):
                 answer = await _Head.read(model[0])
             headers = [(name, value) for name, value in answer.headers if name.lower() not in _OURS]
             agent[1].write(_Head(answer.line, [*headers, ("Connection", "close")]).text())
-            begun = await _pump(model[0], agent[1], self._patience)
+            begun = await self._receive(model[0], agent[1])
         except TimeoutError:
             return Problem(message=f"it was silent for {self._patience:.0f} s")
         except ConnectionError as error:
+            if sending.done():
+                raise _AgentLeft from error
             return Problem(message=str(error))
         finally:
             sending.cancel()
             model[1].close()
+        if sending.done():
+            raise _AgentLeft
         status = int(answer.line.split(" ")[1])
         return _problem(status, answer.line, begun) if status >= 400 else None
 
+    async def _receive(self, model: asyncio.StreamReader, agent: asyncio.StreamWriter) -> bytes:
+        """Pass on an answer's body. Returns the beginning of it.
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, patience: float | None = None) -> bytes:
-    """Pass on what comes until its end. Returns the beginning of it.
+        Raises:
+            TimeoutError: the model was silent for too long.
+            _AgentLeft: nobody wants it any more.
+        """
+        begun = b""
+        while chunk := await asyncio.wait_for(model.read(_CHUNK), self._patience):
+            begun = (begun + chunk)[:_BEGINNING]
+            agent.write(chunk)
+            try:
+                await agent.drain()
+            except ConnectionError as error:
+                raise _AgentLeft from error
+        return begun
 
-    Raises:
-        TimeoutError: nothing came for `patience` seconds.
-    """
-    begun = b""
-    while chunk := await asyncio.wait_for(reader.read(_CHUNK), patience):
-        begun = (begun + chunk)[:_BEGINNING]
-        writer.write(chunk)
-        await writer.drain()
-    return begun
+
+async def _send(agent: asyncio.StreamReader, model: asyncio.StreamWriter) -> None:
+    """Pass on a request's body. The agent keeps its side open for the answer, so if that ends the agent has left."""
+    with contextlib.suppress(ConnectionError):
+        while chunk := await agent.read(_CHUNK):
+            model.write(chunk)
+            await model.drain()
+        model.close()
 
 
 def _problem(status: int, line: str, body: bytes) -> Problem:

@@ -1,0 +1,132 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from task_app.agents.overrides import FILE_SIZE, FILES, Overrides
+from task_app.contracts import ContextOverride, OverridePart
+from tests.agents import stub
+from tests.agents.stub import DONE, TURN
+from tests.agents.workshop import context, policy, task
+from tests.task_app.serving import rollout, serving, settings
+
+
+def written(tmp_path: Path, **files: str) -> dict[str, OverridePart]:
+    overrides = Overrides([ContextOverride(file_artifacts=files)])
+    overrides.write_files(task(tmp_path))
+    return overrides.results[0].file_artifacts
+
+
+def test_files_are_written_into_the_workspace(tmp_path: Path) -> None:
+    parts = written(tmp_path, **{"AGENTS.md": "be brief", "notes/a.txt": "é"})
+    assert (tmp_path / "workspace" / "AGENTS.md").read_text() == "be brief"
+    assert {name: (part.status, part.bytes_written) for name, part in parts.items()} == {
+        "AGENTS.md": ("applied", 8),
+        "notes/a.txt": ("applied", 2),
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("../outside", "x", "path_traversal"),
+        ("/etc/outside", "x", "path_traversal"),
+        ("link/outside", "x", "path_traversal"),
+        ("", "x", "path_traversal"),
+        ("hello.txt", "the solution", "permission"),
+        ("big", "x" * (FILE_SIZE + 1), "size_limit"),
+        ("AGENTS.md/x", "x", None),
+    ],
+)
+def test_what_is_no_file_of_the_workspace_is_refused(tmp_path: Path, name: str, content: str, why: str | None) -> None:
+    work = task(tmp_path)
+    (work.workspace / "link").symlink_to(tmp_path)
+    overrides = Overrides([ContextOverride(file_artifacts={name: content})])
+    overrides.write_files(work)
+    part = overrides.results[0].file_artifacts[name]
+    assert (part.status, part.error_type) == (("failed", why) if why else ("applied", None))
+    assert not (tmp_path / "outside").exists()
+
+
+def test_one_file_too_many_is_refused_alone(tmp_path: Path) -> None:
+    parts = written(tmp_path, **{f"{number:02}": "x" for number in range(FILES + 1)})
+    assert [part.status for part in parts.values()] == ["applied"] * FILES + ["failed"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("STRATEGY", "tests first", None),
+        ("1X", "x", "validation"),
+        ("X", "a\0b", "validation"),
+        ("LONG", "x" * 20_000, "size_limit"),
+        ("PATH", "/mine", "permission"),
+        ("LD_PRELOAD", "/mine.so", "permission"),
+        ("OPENAI_BASE_URL", "http://elsewhere", "permission"),
+        ("CODEX_HOME", "/mine", "permission"),
+    ],
+)
+def test_variables(name: str, value: str, why: str | None) -> None:
+    overrides = Overrides([ContextOverride(env_vars={name: value})])
+    assert overrides.environment(taken={"CODEX_HOME": "/ours"}) == ({} if why else {name: value})
+    assert overrides.results[0].env_vars[name].error_type == why
+
+
+async def run(folder: Path, *lines: str, **override: Any) -> tuple[Overrides, str]:
+    """A rollout of the stub with this override: what became of it, and the agent's log."""
+    given = await context(folder, "one", stub.environment(folder, *lines, TURN, DONE))
+    overrides = Overrides([ContextOverride.model_validate(override)])
+    outcome = await stub.agent().run(
+        task(folder), policy("stub", "http://127.0.0.1:1"), type(given)(**{**vars(given), "overrides": overrides})
+    )
+    return overrides, outcome.log
+
+
+async def test_an_agent_works_with_all_of_it(tmp_path: Path) -> None:
+    overrides, log = await run(
+        tmp_path,
+        "echo strategy $STRATEGY; cat made.txt; cat ~/.stub/skills/tests/SKILL.md",
+        file_artifacts={"skills/tests/SKILL.md": "how to test"},
+        env_vars={"STRATEGY": "slow"},
+        preflight_script="#!/bin/bash\necho made by $STRATEGY > made.txt; echo ready",
+    )
+    for part in ("strategy slow", "made by slow", "how to test"):
+        assert part in log
+    (result,) = overrides.results
+    assert result.overall_status == "applied"
+    assert result.preflight_script is not None
+    assert result.preflight_script.stdout == "ready\n"
+
+
+async def test_a_script_sees_neither_our_environment_nor_a_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLANTED_SECRET", "do-not-look-at-me")
+    overrides, _ = await run(tmp_path, preflight_script="#!/bin/bash\nenv; cat /proc/*/environ; ls /sys/class/net")
+    part = overrides.results[0].preflight_script
+    assert part is not None
+    assert part.stdout is not None
+    assert "HOME=" in part.stdout
+    assert "do-not-look-at-me" not in part.stdout
+    assert "STUB_KEY" not in part.stdout
+
+
+@pytest.mark.parametrize(
+    ("script", "why"), [("echo no shebang", "validation"), ("#!/bin/bash\necho no >&2; exit 3", "runtime")]
+)
+async def test_a_script_that_fails_is_told_and_the_agent_works_all_the_same(
+    tmp_path: Path, script: str, why: str
+) -> None:
+    overrides, log = await run(tmp_path, "echo went on", preflight_script=script)
+    part = overrides.results[0].preflight_script
+    assert part is not None
+    assert (part.status, part.error_type) == ("failed", why)
+    assert "went on" in log
+
+
+async def test_the_response_tells_what_an_agent_could_not_use(tmp_path: Path) -> None:
+    body = rollout("one", "gold") | {"context_overrides": [{"override_id": "o1", "env_vars": {"A": "b"}}]}
+    async with serving(settings(tmp_path / "work")) as client:
+        response = (await client.post("/rollout", json=body)).json()
+    (result,) = response["override_application_results"]
+    assert (result["override_id"], result["overall_status"]) == ("o1", "skipped")
