@@ -7,6 +7,9 @@ from pydantic import BaseModel, ValidationError
 
 from task_app.benchmarks.base import Benchmark, BenchmarkError, Instance, ReferenceFile, Task, Work
 from task_app.benchmarks.classic import Classic
+from task_app.benchmarks.classic_files import INSTANCES, SCAFFOLD
+from task_app.benchmarks.harbor import Harbor
+from task_app.benchmarks.harbor_files import tasks_folder
 from task_app.benchmarks.hello_world import HelloWorld
 
 __all__ = ["Benchmark", "BenchmarkError", "Instance", "ReferenceFile", "Task", "Work", "open_benchmark"]
@@ -15,6 +18,7 @@ MANIFEST = "benchmark.json"
 
 KINDS: Mapping[str, Callable[[Path, str, str], Benchmark]] = {
     "classic": Classic,
+    "harbor": Harbor,
     "hello-world": HelloWorld,
 }
 """Each makes a benchmark of a folder, a name and a description. A new kind is one file here and one line above."""
@@ -56,8 +60,13 @@ def _manifest(path: Path) -> Manifest:
 
 
 def _kind_by_looking(folder: Path) -> str:
-    if (folder / "data" / "instances" / "single").is_dir():
+    """A clone may hold the instances of the classic layout without the crate that they belong to."""
+    classic, harbor = (folder / INSTANCES).is_dir(), tasks_folder(folder) is not None
+    if classic and ((folder / SCAFFOLD).is_dir() or not harbor):
         return "classic"
+    if harbor:
+        return "harbor"
     raise BenchmarkError(
-        f"{folder} holds no benchmark: expected data/instances/single/*.json (classic layout) or a {MANIFEST}."
+        f"{folder} holds no benchmark: expected {INSTANCES}/*.json (classic layout), [tasks/]<id>/task.toml (Harbor "
+        f"layout) or a {MANIFEST}."
     )

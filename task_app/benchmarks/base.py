@@ -51,7 +51,21 @@ class Task:
     timeout: float | None = None
     """Seconds that the task itself allows an agent, where it says so; the policy may allow fewer."""
     pristine: Mapping[str, str] | None = None
-    """Where every change of the workspace counts: SHA-256 in hex of its files at the start, by relative path."""
+    """Where every change of the workspace counts: what tells its files at the start apart, by relative path."""
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file that is kept in memory."""
+
+    content: bytes = field(repr=False)
+    executable: bool
+
+    def write(self, path: Path) -> None:
+        """Make the file, with the folders that it lies in."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(self.content)
+        path.chmod(0o755 if self.executable else 0o644)
 
 
 @dataclass(frozen=True)
@@ -60,8 +74,8 @@ class Work:
 
     source: str
     """The text of the file to write; where every change counts, a list of what changed."""
-    changes: Mapping[str, bytes | None] = field(default_factory=dict, repr=False)
-    """Where every change counts: new content by path relative to the workspace, None for what was removed."""
+    changes: Mapping[str, StoredFile | None] = field(default_factory=dict, repr=False)
+    """Where every change counts: new files by path relative to the workspace, None for what was removed."""
 
     @classmethod
     def of_file(cls, task: Task) -> "Work":

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from task_app import rust
 from task_app.benchmarks.base import BenchmarkError, Instance
+from task_app.benchmarks.scaffold import blanked
 
 INSTANCES = "data/instances/single"
 SCAFFOLD = "scaffold"
@@ -85,15 +86,11 @@ def _load_one(folder: Path, path: Path) -> ClassicInstance:
     return ClassicInstance(
         public=_public(file),
         file=PurePosixPath(*PurePosixPath(file.card_file).parts[1:]),
-        stub=rust.blank_bodies(stub, _names_in(tests)),
+        stub=blanked(stub, tests),
         tests=tests,
         test_names=tuple(names),
         reference=_read(reference, "a reference solution") if reference.exists() else None,
     )
-
-
-def _names_in(source: str) -> set[str]:
-    return {token.text for token in rust.code(source) if token.kind is rust.Kind.IDENTIFIER}
 
 
 def _parse(path: Path) -> _File:
@@ -114,15 +111,20 @@ def _public(file: _File) -> Instance:
     return Instance(
         id=file.id,
         split=file.id.split("-", 1)[0],
-        difficulty=2 * len(file.tests) + sum(_difficulty(card) for card in file.cards),
+        difficulty=difficulty(file.cards, len(file.tests)),
         title=file.name,
         description=f"Implement {file.name} in {file.card_file}.",
         data={"cards": file.cards, "tests": [test.model_dump() for test in file.tests]},
     )
 
 
+def difficulty(cards: list[dict[str, Any]], tests: int) -> int:
+    """EngineBench's rank of an instance: 2 per test, and what its cards count."""
+    return 2 * tests + sum(_difficulty(card) for card in cards)
+
+
 def _difficulty(card: dict[str, Any]) -> int:
-    """EngineBench's rank of a card: 2 per ability, 1 per attack, 1 for each of them with a text, 1 per evolution."""
+    """2 per ability, 1 per attack, 1 for each of them with a text, 1 per evolution."""
     abilities, attacks = card.get("abilities") or [], card.get("attacks") or []
     texts = sum(1 for move in (*abilities, *attacks) if isinstance(move, dict) and move.get("text"))
     evolutions = re.search(r"[12]$", str(card.get("stage") or ""))

@@ -172,7 +172,7 @@ _JSON = "data/instances/single/df-009-a.json"
         (_remove("gold/stubs/df_009_a.rs"), "gold/stubs/df_009_a.rs", "the file that an agent starts from"),
         (_remove("scaffold/Cargo.toml"), "scaffold/Cargo.toml", "is missing"),
         (_write("benchmark.json", "{"), "benchmark.json", '{"kind": "classic"}'),
-        (_write("benchmark.json", '{"kind": "harbor"}'), "benchmark.json", "Kinds: classic, hello-world"),
+        (_write("benchmark.json", '{"kind": "chess"}'), "benchmark.json", "Kinds: classic, harbor, hello-world"),
         (_write("benchmark.json", '{"kind": "hello-world"}'), "workspace/README.md", "is missing"),
     ],
 )
