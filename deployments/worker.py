@@ -1,16 +1,23 @@
-"""A Prefect worker as a child process, and how it is stopped without losing what its runs would clean up."""
+"""A Prefect worker as a child process, and how it is stopped without losing what its runs would clean up.
+
+`python -m deployments.worker` runs one for the server that PREFECT_API_URL names, until Ctrl-C or SIGTERM.
+"""
 
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import NoReturn
 from uuid import uuid4
 
 import psutil
 
-from deployments.work_pool import WORK_POOL
+from core.errors import EngineBenchError, InfrastructureError
+from deployments.api import Api, required_api
+from deployments.stopping import say, until_stopped
+from deployments.work_pool import WORK_POOL, WORK_POOL_TYPE
 
 CLEANUP_PATIENCE = 90.0
 """Seconds that runs get to remove their sandboxes before they are killed; the sweep removes what is left then."""
@@ -27,19 +34,24 @@ _ENGINES = ("prefect.engine", "prefect.flow_engine")
 class Worker:
     """One worker of the work pool, in a session of its own, so that Ctrl-C does not reach it."""
 
-    def __init__(self, environment: Mapping[str, str], name: str | None = None) -> None:
-        command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", WORK_POOL, "--install-policy", "never"]
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        pool = ["--pool", WORK_POOL, "--type", WORK_POOL_TYPE, "--install-policy", "never"]
         self._mark = uuid4().hex
         self._child = subprocess.Popen(
-            [*command, *(["--name", name] if name else [])],
+            [sys.executable, "-m", "prefect", "worker", "start", *pool],
             env=os.environ | environment | {MARK: self._mark},
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
 
-    def wait(self) -> int:
-        """Wait until the worker ends by itself, and return its exit code."""
-        return self._child.wait()
+    def wait(self) -> NoReturn:
+        """Wait until the worker ends by itself, which it should not.
+
+        Raises:
+            InfrastructureError: it has.
+        """
+        code = self._child.wait()
+        raise InfrastructureError(f"The worker has ended with exit code {code}; what it said is above.")
 
     def runs(self) -> list[psutil.Process]:
         """The processes of the flow runs that it executes now, also if it has died itself."""
@@ -70,6 +82,18 @@ class Worker:
         return [process for process in psutil.process_iter() if _mark_of(process) == self._mark]
 
 
+@contextmanager
+def working(api: Api) -> Iterator[Worker]:
+    """A worker that is stopped, after its runs, at the end of the block."""
+    worker = Worker(api.environment())
+    try:
+        yield worker
+    finally:
+        if running := worker.runs():
+            say(f"Stopping {len(running)} flow run(s); their sandboxes are cleaned up first")
+        worker.stop()
+
+
 def _mark_of(process: psutil.Process) -> str | None:
     try:
         return process.environ().get(MARK)
@@ -87,3 +111,15 @@ def _is_engine(process: psutil.Process) -> bool:
 def _send(signal: Callable[[], None]) -> None:
     with suppress(psutil.NoSuchProcess):
         signal()
+
+
+def main() -> None:
+    try:
+        with until_stopped(), working(required_api()) as worker:
+            worker.wait()
+    except EngineBenchError as error:
+        sys.exit(f"Error: {error}")
+
+
+if __name__ == "__main__":
+    main()
