@@ -77,13 +77,15 @@ def _planned_rows(plan: Plan, rows: Sequence[Row], ending: Ending) -> list[Row]:
 def _comparison(previous: ResultDocument | None, benchmark_hash: str, rows: Sequence[Row]) -> Comparison | None:
     if previous is None or previous.benchmark.content_hash != benchmark_hash:
         return None
-    before = [
-        Row(seed=row.seed, correlation_id="", instance=row.instance, reward=row.reward) for row in previous.rollouts
-    ]
-    difference = statistics.paired_difference(before, rows)
+    difference = statistics.paired_difference(rows_of(previous), rows)
     if difference is None:
         return None
     return Comparison(run=previous.run, mean_reward=previous.mean_reward, **difference.model_dump())
+
+
+def rows_of(result: ResultDocument) -> list[Row]:
+    """The rollouts of a document, as the statistics take them."""
+    return [Row(seed=row.seed, correlation_id="", instance=row.instance, reward=row.reward) for row in result.rollouts]
 
 
 def _not_run(wire_seed: int, lane_error: BaseException | None) -> Row:

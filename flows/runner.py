@@ -3,7 +3,9 @@
 import asyncio
 import signal
 import sys
+from collections.abc import Callable, Coroutine
 from types import FrameType
+from typing import Any, TypeVar
 
 from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, get_current_settings, temporary_settings
 from rich.console import Console
@@ -15,6 +17,8 @@ from flows.exit_codes import BELOW_MINIMUM, FAILED, INTERRUPTED, OK, TERMINATED
 from flows.parameters import Parameters
 from flows.result import ResultDocument
 from flows.server import LocalServer, check_api
+
+Outcome = TypeVar("Outcome")
 
 
 class Terminated(BaseException):
@@ -31,14 +35,9 @@ def run(parameters: Parameters, *, min_reward: float | None, as_json: bool) -> i
     Raises:
         EngineBenchError: the run could not begin.
     """
-    stderr = Console(stderr=True)
-    signal.signal(signal.SIGTERM, _terminate)
-    try:
-        with temporary_settings(_server_settings(stderr)), console.live(stderr):
-            result, code = asyncio.run(_score(parameters))
-    except (KeyboardInterrupt, Terminated) as ending:
-        stderr.print("[yellow]Stopped.[/] The sandboxes were cleaned up, and what was scored is kept.")
-        return TERMINATED if isinstance(ending, Terminated) else INTERRUPTED
+    result, code = conduct(lambda: _score(parameters))
+    if result is None:
+        return code
     if as_json:
         sys.stdout.write(result.model_dump_json(indent=2) + "\n")
     else:
@@ -47,9 +46,27 @@ def run(parameters: Parameters, *, min_reward: float | None, as_json: bool) -> i
             stdout.print(console.table(result))
         stdout.print(console.summary(result), highlight=False, markup=False, soft_wrap=True)
     if code == OK and min_reward is not None and (result.mean_reward or 0) < min_reward:
-        stderr.print(f"[red]Mean reward {result.mean_reward:.3f} is below the minimum of {min_reward}.[/]")
+        Console(stderr=True).print(
+            f"[red]Mean reward {result.mean_reward:.3f} is below the minimum of {min_reward}.[/]"
+        )
         return BELOW_MINIMUM
     return code
+
+
+def conduct(flow_run: Callable[[], Coroutine[Any, Any, tuple[Outcome, int]]]) -> tuple[Outcome | None, int]:
+    """Run a flow from a terminal; returns its outcome and exit code, no outcome where it was stopped.
+
+    Raises:
+        EngineBenchError: the run could not begin.
+    """
+    stderr = Console(stderr=True)
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        with temporary_settings(_server_settings(stderr)), console.live(stderr):
+            return asyncio.run(flow_run())
+    except (KeyboardInterrupt, Terminated) as ending:
+        stderr.print("[yellow]Stopped.[/] The sandboxes were cleaned up, and what was scored is kept.")
+        return None, TERMINATED if isinstance(ending, Terminated) else INTERRUPTED
 
 
 async def _score(parameters: Parameters) -> tuple[ResultDocument, int]:

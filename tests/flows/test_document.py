@@ -16,7 +16,7 @@ from flows.result import ResultDocument
 from flows.run_folder import RunFolder
 
 
-def _document(rewards: Sequence[Sequence[float | None]]) -> ResultDocument:
+def document_of(rewards: Sequence[Sequence[float | None]]) -> ResultDocument:
     """Of a run on the sample; one list of attempts for each of its first instances."""
     parameters = Parameters(seeds=len(rewards), attempts=len(rewards[0]))
     plan = make_plan(parameters, "run", Settings())
@@ -36,7 +36,7 @@ def _document(rewards: Sequence[Sequence[float | None]]) -> ResultDocument:
 
 @pytest.fixture
 def several() -> ResultDocument:
-    return _document([[1.0, 1.0, 1.0, 1.0], [1.0, 0.0, 0.5, 0.0], [0.0, 0.0, 0.0, 0.0]])
+    return document_of([[1.0, 1.0, 1.0, 1.0], [1.0, 0.0, 0.5, 0.0], [0.0, 0.0, 0.0, 0.0]])
 
 
 def test_several_attempts_are_summed_up(several: ResultDocument) -> None:
@@ -51,12 +51,12 @@ def test_terminal_and_ui_say_so(several: ResultDocument, tmp_path: Path) -> None
 
 
 def test_many_unstable_instances_are_counted() -> None:
-    said = console.summary(_document([[1.0, 0.0]] * 7))
+    said = console.summary(document_of([[1.0, 0.0]] * 7))
     assert "and 2 more." in said
 
 
 def test_one_attempt_has_nothing_to_say_of_attempts(tmp_path: Path) -> None:
-    result = _document([[1.0], [0.0]])
+    result = document_of([[1.0], [0.0]])
     assert result.pass_at_k == {1: 0.5}
     assert "pass@" not in console.summary(result)
     assert "pass@" not in prefect_artifacts.markdown(result, RunFolder(tmp_path, result.run))
