@@ -40,7 +40,7 @@ class CliAgent:
     async def run(self, task: Task, policy: PolicyConfig, context: AgentContext) -> AgentOutcome:
         """As of `Agent.run`."""
         ending = await self.work(task, policy, context)
-        return Report(task, policy, context, ending).outcome()
+        return await asyncio.to_thread(Report(task, policy, context, ending).outcome)
 
     async def work(self, task: Task, policy: PolicyConfig, context: AgentContext) -> Ending:
         """Let the program work to its end. Raises InfrastructureFailure if it can't be started."""

@@ -60,7 +60,7 @@ class Command:
         trouble = next((door.trouble for _, door in doors if door.trouble), None)
         where = doors[0][1].target if doors else None
         ending = Ending(self.name, completed, _journal(completed), where, trouble)
-        outcome = Report(task, policy, context, ending).outcome()
+        outcome = await asyncio.to_thread(Report(task, policy, context, ending).outcome)
         return AgentOutcome(log=outcome.log, failure=outcome.failure)
 
 

@@ -87,15 +87,16 @@ class Trajectory(BaseModel):
         """As JSON of at most `LIMIT` bytes: long texts are shortened, and if need be turns left out."""
         for limit in _TEXT_LIMITS:
             text = self._with_texts_of(limit).model_dump_json(indent=1)
-            if len(text.encode()) <= LIMIT:
+            if (size := len(text.encode())) <= LIMIT:
                 return text
-        return self._without_the_middle().bounded_json()
+        return self._without_the_middle(0.9 * LIMIT / size).bounded_json()
 
     def _with_texts_of(self, limit: int) -> "Trajectory":
         return Trajectory.model_validate(_shortened(self.model_dump(), limit))
 
-    def _without_the_middle(self) -> "Trajectory":
-        keep = len(self.turns) // 4
+    def _without_the_middle(self, kept: float) -> "Trajectory":
+        """With about this share of the turns: the first and the last ones."""
+        keep = int(len(self.turns) * kept / 2)
         turns = [*self.turns[:keep], *self.turns[len(self.turns) - keep :]]
         left_out = self.left_out + len(self.turns) - len(turns)
         return self.model_copy(update={"turns": turns, "left_out": left_out})
