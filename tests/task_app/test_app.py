@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from task_app.agents import AGENTS
 from task_app.app import create_app
 from task_app.errors import InfrastructureFailure
 from tests.task_app.serving import KEY, NONCE, RESPOND_ASYNC, ended, rollout, serving, settings
@@ -53,7 +54,7 @@ async def test_info(hello: httpx.AsyncClient) -> None:
     assert info["benchmark"]["name"] == "hello-world"
     assert info["benchmark"]["instances"] == 1
     assert info["benchmark"]["splits"]["hello"] == 1
-    assert set(info["agents"]) == {"gold", "noop"}
+    assert set(info["agents"]) == set(AGENTS)
     assert info["versions"]["task_app"]
     assert info["isolation"] in {"namespace", "user", "process"}
 
@@ -112,7 +113,7 @@ async def test_done(hello: httpx.AsyncClient) -> None:
 @pytest.mark.parametrize(
     ("body", "allowed"),
     [
-        (rollout("x", "opencode"), "Agents: gold, noop."),
+        (rollout("x", "nobody"), "Agents: gold, noop, opencode, codex, claude_code, command."),
         (rollout("x", benchmark="sample"), "Benchmarks: hello-world."),
         (rollout("x", split="df"), "Splits: hello, easy."),
     ],
