@@ -23,7 +23,7 @@ from sandboxes.daytona.errors import explained, explaining, is_gone, persistentl
 from sandboxes.daytona.images import define
 from sandboxes.daytona.labels import APP, is_of, record_of
 from sandboxes.daytona.patience import Patience
-from sandboxes.daytona.remote import GONE, INSIDE, PORT, ROOT, STATE, Remote, content_digest, inside_source
+from sandboxes.daytona.remote import GONE, INSIDE, PORT, ROOT, STATE, Remote, content_digest, inside_source, state_of
 from sandboxes.daytona.removal import reap, remove
 from sandboxes.health import wait_until_healthy, with_log
 
@@ -172,7 +172,7 @@ class DaytonaBackend(Backend):
         if box.state in GONE:
             raise SandboxNotFound(sandbox.name, backend=self.name)
         if box.state != SandboxState.STARTED:
-            raise InfrastructureError(f"Sandbox {sandbox.name} is not started ({box.state}). Run it again.")
+            raise InfrastructureError(f"Sandbox {sandbox.name} is not started, but {state_of(box)}. Run it again.")
         return self._remotes.setdefault(sandbox.id, Remote(box, sandbox.name, self._patience))
 
     async def _death(self, remote: Remote, sandbox: Sandbox) -> None:
@@ -187,8 +187,11 @@ class DaytonaBackend(Backend):
     async def _tail(self, sandbox: Sandbox, verb: str, lines: int) -> str:
         try:
             return await (await self._remote(sandbox)).run(verb, str(lines))
-        except InfrastructureError:
-            return ""  # nothing was uploaded yet, or there is no sandbox any more
+        except SandboxNotFound:
+            return ""
+        except InfrastructureError as error:
+            logger.info("Sandbox %s shows no log: %s", sandbox.name, error)
+            return ""
 
 
 def _check(bundle: Bundle) -> None:

@@ -6,10 +6,10 @@ The SDK's own exceptions carry response headers and URLs, so ours never chain to
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
 from daytona import DaytonaConnectionError, DaytonaError, DaytonaTimeoutError
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_delay, wait_random_exponential
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_before_delay, wait_random_exponential
 
 from core.errors import ConfigurationError, EngineBenchError, InfrastructureError
 from core.redaction import redact
@@ -34,12 +34,13 @@ async def persistently(doing: str, call: Callable[[], Awaitable[T]], patience: f
     """The call's answer; what is passing is tried again for so many seconds. `doing` completes "Daytona failed to".
 
     Raises:
-        EngineBenchError: see `explained`. A refusal that the caller may know better (404, 409) comes as it is.
+        DaytonaError: as it is, for a caller to whom a refusal (404, 409) may be an answer.
     """
     retrying = AsyncRetrying(
         retry=retry_if_exception(is_passing),
         wait=_pause,
-        stop=stop_after_delay(patience),
+        # A wait that Daytona asks for may be longer than we have.
+        stop=stop_before_delay(patience),
         before_sleep=lambda attempt: logger.info("Daytona failed to %s, trying again: %s", doing, _reason(attempt)),
         reraise=True,
     )
@@ -55,11 +56,7 @@ async def explaining(doing: str, call: Callable[[], Awaitable[T]], patience: flo
     try:
         return await persistently(doing, call, patience)
     except DaytonaError as error:
-        fail(error, doing)
-
-
-def fail(error: DaytonaError, doing: str) -> NoReturn:
-    raise explained(error, doing) from None
+        raise explained(error, doing) from None
 
 
 def explained(error: DaytonaError, doing: str) -> EngineBenchError:

@@ -46,7 +46,7 @@ SERVE_LOCK = STATE / "serve.lock"
 LAUNCHED = STATE / "launched"
 """Touched when a start is granted; until it serves, nobody else may start."""
 
-PACKAGES = {"cargo": "cargo", "rustc": "rustc"}
+PACKAGES = {"cargo": "cargo", "rustc": "rustc", "npm": "npm", "rg": "ripgrep"}
 """The tools that can be installed, and Debian's packages of them."""
 
 REFUSED = 3
@@ -143,15 +143,20 @@ def _make_venv(requirements: Path, log: IO[bytes]) -> None:
 
 
 def _have(tool: str, log: IO[bytes]) -> None:
-    if shutil.which(tool):
+    """`tool` is a name, or `name=npm:package@version`."""
+    name, _, source = tool.partition("=")
+    if shutil.which(name):
         return
-    package = PACKAGES.get(tool)
-    if package is None or not shutil.which("apt-get"):
-        raise Refused(f"`{tool}` is not in the image. Choose an image that has it, e.g. one of deployments/Dockerfile.")
+    if source.startswith("npm:"):
+        _have("npm", log)
+        _run(["npm", "install", "--global", "--no-audit", "--no-fund", source.removeprefix("npm:")], log)
+        return
+    if name not in PACKAGES or not shutil.which("apt-get"):
+        raise Refused(f"`{name}` is not in the image. Choose an image that has it, e.g. one of deployments/Dockerfile.")
     # Debian's own packages: signed, in reach wherever package indexes are, and they bring the linker along.
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     _run(["apt-get", "update", "-q"], log, environment)
-    _run(["apt-get", "install", "-q", "-y", "--no-install-recommends", package], log, environment)
+    _run(["apt-get", "install", "-q", "-y", "--no-install-recommends", PACKAGES[name]], log, environment)
 
 
 def _run(command: list[str], log: IO[bytes], environment: dict[str, str] | None = None) -> None:

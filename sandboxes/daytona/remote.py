@@ -182,13 +182,15 @@ class Remote:
         if self.box.state in GONE:
             self._not_found()
         if self.box.state != SandboxState.STARTED:
-            state = self.box.state.value if self.box.state else "in no known state"
-            raise InfrastructureError(
-                f"Sandbox {self.name} is {state}: {redact(self.box.error_reason or 'no reason given')}. Run it again."
-            )
+            reason = redact(self.box.error_reason or "no reason given")
+            raise InfrastructureError(f"Sandbox {self.name} is {state_of(self.box)}: {reason}. Run it again.")
 
     def _not_found(self) -> NoReturn:
         raise SandboxNotFound(self.name, backend="daytona") from None
+
+
+def state_of(box: AsyncSandbox) -> str:
+    return str(box.state.value) if box.state else "in no known state"
 
 
 def _command(verb: str, *arguments: str) -> str:
