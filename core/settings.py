@@ -58,6 +58,13 @@ class Settings(BaseSettings):
 
     openai_api_key: SecretStr | None = Field(default=None, validation_alias="OPENAI_API_KEY")
     anthropic_api_key: SecretStr | None = Field(default=None, validation_alias="ANTHROPIC_API_KEY")
+    inference_api_key: SecretStr | None = Field(default=None, validation_alias="INFERENCE_API_KEY")
+    """Key for the proxy that the parameter `inference_url` names."""
+
+    opencode_bin: str | None = Field(default=None, validation_alias="OPENCODE_BIN")
+    """The agents' programs, where those on PATH are not meant."""
+    codex_bin: str | None = Field(default=None, validation_alias="CODEX_BIN")
+    claude_bin: str | None = Field(default=None, validation_alias="CLAUDE_BIN")
 
     @property
     def secrets(self) -> tuple[SecretStr, ...]:
@@ -72,6 +79,20 @@ class Settings(BaseSettings):
     @property
     def resolved_store_url(self) -> str:
         return self.store_url or f"sqlite+aiosqlite:///{self.results_dir.absolute() / 'rollouts.db'}"
+
+    def agent_keys(self) -> dict[str, SecretStr]:
+        """The keys for models that are set, by environment variable."""
+        keys = {
+            "OPENAI_API_KEY": self.openai_api_key,
+            "ANTHROPIC_API_KEY": self.anthropic_api_key,
+            "INFERENCE_API_KEY": self.inference_api_key,
+        }
+        return {name: key for name, key in keys.items() if key is not None and key.get_secret_value()}
+
+    def agent_programs(self) -> dict[str, str]:
+        """The agents' programs that are set, by environment variable."""
+        programs = {"OPENCODE_BIN": self.opencode_bin, "CODEX_BIN": self.codex_bin, "CLAUDE_BIN": self.claude_bin}
+        return {name: program for name, program in programs.items() if program}
 
     def hosted_eval_service(self) -> tuple[str, SecretStr] | None:
         """URL and key of the hosted eval service, None where the embedded one is to be used.

@@ -1,6 +1,7 @@
 """The command line, `engine-bench`. Prefect is imported only where a flow runs, so that help and lists are instant."""
 
 import sys
+from importlib.metadata import version
 from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter
@@ -9,7 +10,7 @@ from rich.text import Text
 
 from core.errors import EngineBenchError
 from core.settings import Settings
-from flows import catalogue, doctor, exit_codes, snapshots_cli
+from flows import catalogue, doctor, doctor_agents, exit_codes, snapshots_cli
 from flows.parameters import Parameters
 from flows.server import LocalServer
 
@@ -23,7 +24,7 @@ app = App(
     help="Scores coding agents on EngineBench.",
     help_epilogue="Exit codes: 0 all rollouts scored, 1 the run failed, 2 wrong usage, 3 below --min-reward, "
     "130 interrupted, 143 terminated.",
-    version_flags=["--version"],
+    version=version("engine-bench"),
 )
 server = App(name="server", help="The local Prefect server, which `run` starts where PREFECT_API_URL names no other.")
 app.command(server)
@@ -84,6 +85,22 @@ def resume(
     return runner.run(Parameters(resume=run), min_reward=min_reward, as_json=json)
 
 
+@app.command
+def show(run: str = "latest", instance: str | None = None, /) -> None:
+    """Show a run's rollouts, or what the agent did on one instance: its turns, the diff, the tests.
+
+    Parameters
+    ----------
+    run
+        Name of the run (its folder under results/), or the beginning of it.
+    instance
+        Id of an instance.
+    """
+    from flows.show import show as render  # noqa: PLC0415 - brings the syntax highlighter along
+
+    Console().print(render(run, instance, Settings()))
+
+
 @app.command(name="list")
 def list_(*, benchmark: str | None = None) -> None:
     """List benchmarks and agents, or the instances of one benchmark.
@@ -105,7 +122,8 @@ def doctor_(*, json: Annotated[bool, Parameter(negative="")] = False) -> int:
     json
         Print the checks as JSON.
     """
-    return doctor.report(Settings(), as_json=json)
+    settings = Settings()
+    return doctor.report(settings, doctor_agents.agent_checks(settings), as_json=json)
 
 
 @server.command

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -32,9 +32,9 @@ class Check(NamedTuple):
     fix: str = ""
 
 
-def report(settings: Settings, as_json: bool) -> int:
-    """Print all checks; returns 1 if something that every local run needs is missing, else 0."""
-    checks = [check(settings) for check in CHECKS]
+def report(settings: Settings, agents: Sequence[Check], as_json: bool) -> int:
+    """Print all checks, those of the agents last; returns 1 if something is missing that is not optional, else 0."""
+    checks = [*(check(settings) for check in CHECKS), *agents]
     if as_json:
         sys.stdout.write(json.dumps([check._asdict() for check in checks], indent=2) + "\n")
     else:
@@ -128,7 +128,13 @@ _STYLE = {"ok": "green", "missing": "red", "optional": "dim"}
 
 
 def _table(checks: list[Check]) -> Table:
-    table = Table(Column("check", no_wrap=True), "status", Column("found", overflow="fold"), "needed for", "how to fix")
+    table = Table(
+        Column("check", no_wrap=True),
+        "status",
+        Column("found", overflow="fold"),
+        "needed for",
+        Column("how to fix", overflow="fold"),
+    )
     for check in checks:
         table.add_row(
             check.name, f"[{_STYLE[check.status]}]{check.status}[/]", check.found, check.needed_for, check.fix

@@ -11,6 +11,7 @@ from core.errors import ConfigurationError, EngineBenchError
 from core.settings import Settings
 from evals.store import Store, open_store
 from flows import steps
+from flows.agent_needs import agent_environment
 from flows.credentials import with_daytona_credentials
 from flows.evaluation import SandboxLost, open_evaluation
 from flows.lanes import Job, Spares, clean_up, keep_log, replacement, specify
@@ -80,13 +81,14 @@ async def run_lane(lane: Lane, job: Job) -> None:
 
 async def run_lanes(plan: Plan, settings: Settings, store: Store, report: Report) -> list[BaseException | None]:
     """Run all lanes side by side, and return for each the error that ended it, if one did."""
+    needs = agent_environment(plan.parameters, settings)
     bundle = await asyncio.to_thread(pack, plan)
     async with (
         opened_backend(plan.parameters, settings) as backend,
         open_evaluation(plan, settings, store, report) as evaluation,
     ):
         plan = await specify(plan, backend, bundle)
-        job = Job(plan, settings, backend, bundle, evaluation, report, Spares(max(2, len(plan.lanes) // 2)))
+        job = Job(plan, settings, backend, bundle, evaluation, report, Spares(max(2, len(plan.lanes) // 2)), needs)
         return await asyncio.gather(*(run_lane(lane, job) for lane in plan.lanes), return_exceptions=True)
 
 

@@ -13,6 +13,7 @@ from evals.client import EvalClient
 from evals.models import EvalRequest, Outcome, Policy, Progress
 from evals.service import serve
 from evals.store import Store
+from flows.parameters import Parameters
 from flows.plan import GRADING_ALLOWANCE, Lane, Plan
 from flows.report import Report
 from sandboxes.base import Endpoint
@@ -120,10 +121,20 @@ class Evaluation:
             split=parameters.split or None,
             seeds=list(lane.seeds),
             others=self._plan.others(lane) if self._shares_work else [],
-            policy=Policy(agent=parameters.agent, model=parameters.model or None, timeout=parameters.timeout),
+            policy=_policy(parameters),
             max_concurrent=parameters.concurrency,
             grading_allowance=GRADING_ALLOWANCE,
         )
+
+
+def _policy(parameters: Parameters) -> Policy:
+    given = {"agent_command": parameters.agent_command, "inference_url": parameters.inference_url}
+    return Policy(
+        agent=parameters.agent,
+        model=parameters.model or None,
+        timeout=parameters.timeout,
+        **{name: value for name, value in given.items() if value},
+    )
 
 
 async def _require_same_benchmark(request: EvalRequest) -> dict[str, str]:

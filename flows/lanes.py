@@ -45,6 +45,7 @@ class Job:
     evaluation: Evaluation
     report: Report
     spares: Spares
+    agent_environment: Mapping[str, SecretStr]
     starting: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(STARTS_AT_A_TIME))
 
     def keys(self, lane: Lane) -> TaskAppKeys:
@@ -62,6 +63,7 @@ class Job:
             "ENGINE_BENCH_SLOTS": SecretStr(str(parameters.concurrency)),
             # the sandbox has a copy of its own: what an agent must not see need not stay on its disk
             "ENGINE_BENCH_SEAL": SecretStr("1"),
+            **self.agent_environment,
         }
 
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 BackendName = Literal["local", "daytona"]
 BenchmarkName = Literal["sample", "hello-world", "engine-bench"]
-AgentName = Literal["gold", "noop"]
+AgentName = Literal["opencode", "codex", "claude_code", "command", "gold", "noop"]
 
 
 class Parameters(BaseModel):
@@ -34,9 +34,21 @@ class Parameters(BaseModel):
         default=[], description="Only these instances: ids or globs such as `df-*`; empty takes any."
     )
     agent: AgentName = Field(
-        default="gold", description="Who solves them. `gold` writes the reference solution, `noop` writes nothing."
+        default="opencode",
+        description="Who solves them. Baselines: `gold` writes the reference solution, `noop` writes nothing; "
+        "`command` runs a program of yours.",
     )
     model: str = Field(default="", max_length=200, description="The agent's model, as its own command line names it.")
+    agent_command: str = Field(
+        default="",
+        max_length=4000,
+        description="Agent `command`: what to run in a shell, in the workspace, with the prompt on stdin.",
+    )
+    inference_url: str = Field(
+        default="",
+        pattern=r"^(https?://\S+)?$",
+        description="A proxy to reach the model through, instead of its provider. Its key: INFERENCE_API_KEY.",
+    )
     timeout: int = Field(
         default=600, ge=1, le=14_400, description="Seconds that the agent has for one rollout; grading comes on top."
     )

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from core.errors import ConfigurationError
 from core.settings import Settings
+from flows.agent_needs import agent_tools
 from flows.parameters import Parameters
 from sandboxes import bundle
 from sandboxes.base import Machine, SandboxSpec
@@ -60,7 +61,7 @@ class Plan(BaseModel):
     parameters: Parameters
     benchmark_dir: Path
     tools: tuple[str, ...]
-    """Binaries that grading needs inside the sandbox."""
+    """Programs that grading and the agent need inside the sandbox, as `Backend.install` takes them."""
     instances: tuple[str, ...]
     """All ids of the split, in seed order."""
     seeds: tuple[int, ...]
@@ -144,7 +145,7 @@ def make_plan(
         flow_run_id=flow_run_id,
         parameters=parameters,
         benchmark_dir=folder,
-        tools=benchmark.tools,
+        tools=(*benchmark.tools, *agent_tools(parameters)),
         instances=ids,
         seeds=tuple(wire_seeds),
         lanes=tuple(_deal(missing, parameters, flow_run_id)),

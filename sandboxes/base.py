@@ -125,7 +125,9 @@ class Backend(Protocol):
         ...
 
     async def install(self, sandbox: Sandbox, tools: tuple[str, ...]) -> None:
-        """Make sure that the task app's requirements and these binaries (e.g. `cargo`) are there.
+        """Make sure that the task app's requirements and these programs are there.
+
+        A tool is a name on PATH, e.g. `cargo`, or with where to get it from: `codex=npm:@openai/codex@0.169.0`.
 
         Raises:
             ConfigurationError: a tool is missing and the backend can't get it.

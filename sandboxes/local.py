@@ -141,6 +141,7 @@ class LocalBackend(Backend):
     def _check(self, folder: SandboxDir, tools: tuple[str, ...]) -> None:
         folder.uploaded()
         for tool in tools:
+            tool = tool.partition("=")[0]  # noqa: PLW2901 - nothing is installed on this machine
             if shutil.which(tool) is None:
                 raise ConfigurationError(
                     f"`{tool}` was not found on PATH. {_REMEDIES.get(tool, 'Install it, or add its folder to PATH.')}"

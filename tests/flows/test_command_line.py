@@ -13,11 +13,12 @@ from flows.result import ResultDocument
 from tests.flows.conftest import CommandLine
 
 STEPS = ["provision", "upload", "install", "start", "health", "eval", "cleanup"]
-HELLO = ("run", "--benchmark", "hello-world")
+HELLO = ("run", "--benchmark", "hello-world", "--agent", "gold")
+HELLO_NOOP = (*HELLO[:-1], "noop")
 
 
 def test_a_run_scores_and_leaves_its_results(command_line: CommandLine) -> None:
-    run = command_line(*HELLO, "--agent", "gold")
+    run = command_line(*HELLO)
     assert run.code == 0, run.stderr
     assert "mean reward 1.000, solved 1 of 1" in run.stdout
     documents = list((command_line.cwd / "results").glob("*/result.json"))
@@ -49,11 +50,11 @@ def test_each_step_shows_in_the_prefect_ui(command_line: CommandLine, prefect_ap
 
 
 def test_a_low_score_is_no_failure_unless_a_minimum_is_asked_for(command_line: CommandLine) -> None:
-    assert command_line(*HELLO, "--agent", "noop").code == 0
-    below = command_line(*HELLO, "--agent", "noop", "--min-reward", "0.5")
+    assert command_line(*HELLO_NOOP).code == 0
+    below = command_line(*HELLO_NOOP, "--min-reward", "0.5")
     assert below.code == 3
     assert "below the minimum of 0.5" in below.stderr
-    assert command_line(*HELLO, "--agent", "gold", "--min-reward", "1.0").code == 0
+    assert command_line(*HELLO, "--min-reward", "1.0").code == 0
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,7 @@ def test_wrong_usage_is_told_before_anything_runs(
 def test_missing_cargo_is_one_clear_line_and_is_not_retried(
     command_line: CommandLine, prefect_api: httpx.Client
 ) -> None:
-    run = command_line("run", "--benchmark", "sample", "--json", PATH=str(command_line.cwd))
+    run = command_line("run", "--benchmark", "sample", "--agent", "gold", "--json", PATH=str(command_line.cwd))
     assert run.code == 1
     assert "rustup.rs" in run.stderr
     assert "--benchmark hello-world" in run.stderr

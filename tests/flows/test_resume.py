@@ -12,7 +12,7 @@ import pytest
 
 from tests.flows.conftest import CommandLine
 
-MANY = ("run", "--benchmark", "hello-world", "--attempts", "100", "--concurrency", "1")
+MANY = ("run", "--benchmark", "hello-world", "--agent", "gold", "--attempts", "100", "--concurrency", "1")
 
 
 def test_an_interrupted_run_is_resumed_with_what_is_missing(command_line: CommandLine) -> None:
@@ -50,7 +50,7 @@ def test_a_killed_run_keeps_what_it_had_finished(command_line: CommandLine) -> N
 
 
 def test_resuming_a_finished_run_is_harmless(command_line: CommandLine) -> None:
-    first = command_line("run", "--benchmark", "hello-world", "--json")
+    first = command_line("run", "--benchmark", "hello-world", "--agent", "gold", "--json")
     again = command_line("resume", first.document["run"][:18], "--json")
     assert again.code == 0, again.stderr
     assert "1 of them scored already" in again.stderr

@@ -61,7 +61,7 @@ def test_it_is_used_and_left_running(command_line: CommandLine, task_app: str) -
 def test_what_does_not_fit_is_named(
     command_line: CommandLine, task_app: str, environment: dict[str, str], benchmark: str, said: str
 ) -> None:
-    run = command_line("run", "--benchmark", benchmark, "--task-app-url", task_app, **environment)
+    run = command_line("run", "--benchmark", benchmark, "--agent", "gold", "--task-app-url", task_app, **environment)
     assert run.code == 1
     assert said in run.stderr
 
@@ -70,6 +70,8 @@ def test_an_address_where_nothing_answers_is_named(command_line: CommandLine) ->
     with socket.create_server(("127.0.0.1", 0)) as listener:
         free = listener.getsockname()[1]
     url = f"http://127.0.0.1:{free}"
-    run = command_line("run", "--benchmark", "hello-world", "--task-app-url", url, ENVIRONMENT_API_KEY=KEY)
+    run = command_line(
+        "run", "--benchmark", "hello-world", "--agent", "gold", "--task-app-url", url, ENVIRONMENT_API_KEY=KEY
+    )
     assert run.code == 1
     assert f"No task app answers at {url}" in run.stderr
