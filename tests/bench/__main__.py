@@ -7,9 +7,9 @@ import sys
 import psutil
 from rich.console import Console
 
-from tests.bench import grading, orchestration
+from tests.bench import agents, grading, orchestration
 
-BENCHMARKS = {"grading": grading.measure, "orchestration": orchestration.measure}
+BENCHMARKS = {"grading": grading.measure, "orchestration": orchestration.measure, "agents": agents.measure}
 
 
 def main() -> None:
