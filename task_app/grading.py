@@ -1,13 +1,16 @@
 """Grades a submission where its author never was: in a pristine slot, compiled once, tested in a jail."""
 
 import asyncio
+import json
 import secrets
 import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from task_app import cargo, libtest, rust, source_rules
+from task_app.build_cache import BuildCache
 from task_app.errors import InfrastructureFailure
 from task_app.grade import Failure, FailureKind, Grade, reward
 from task_app.isolation import WORKSPACE, Isolation, Jail, Limits
@@ -62,6 +65,7 @@ class Grader:
         isolation: Isolation,
         slots: int = 1,
         limits: GradingLimits | None = None,
+        cache: BuildCache | None = None,
     ) -> None:
         self._limits = limits or GradingLimits()
         self.isolation = isolation
@@ -69,6 +73,7 @@ class Grader:
         self._scaffold = scaffold
         self._work = work
         self._slots = slots
+        self._cache = cache or BuildCache()
         self._toolchain: Toolchain | None = None
         self._pool: SlotPool | None = None
 
@@ -79,7 +84,7 @@ class Grader:
             InfrastructureFailure: the scaffold does not build as it is, its dependencies can't be had, or there is no
                 cargo.
         """
-        self._toolchain = await Toolchain.detect(self._scaffold)
+        self._toolchain = toolchain = await Toolchain.detect(self._scaffold)
         self._work.mkdir(parents=True, exist_ok=True)
         self.isolation = await self.isolation.reaching(self._toolchain.cargo, self._work)
         self._pool = SlotPool(
@@ -87,10 +92,17 @@ class Grader:
             self._work,
             self._slots,
             self.isolation,
-            prepare=self._toolchain.vendor,
+            prepare=lambda crate: toolchain.vendor(crate, self._cache),
             build=self._warm_slot,
+            cache=self._cache,
+            recipe=json.dumps([str(toolchain.sysroot), toolchain.version, cargo.COMMAND, _BUILD, sys.platform]),
         )
         await self._pool.warm()
+
+    @property
+    def crate(self) -> Path:
+        """The scaffold as it is graded with: also its dependencies are in there, once `warm` has ended."""
+        return self._pool.scaffold if self._pool is not None else self._scaffold
 
     async def close(self) -> None:
         """Remove the slots, once none is in use."""

@@ -9,7 +9,8 @@ from typing import Any
 
 from task_app.agents import Agent
 from task_app.benchmarks import Instance, open_benchmark
-from task_app.isolation import Isolation
+from task_app.build_cache import BuildCache
+from task_app.isolation import Isolation, Level
 from task_app.rollout import Performer
 from task_app.rollouts import Rollouts
 from task_app.settings import Settings
@@ -48,9 +49,14 @@ class Service:
 
     async def _warm(self) -> None:
         self._rustc = await rustc_version()
-        self.isolation = await Isolation.detect(self._rollouts_folder, hidden=[self.settings.benchmark])
+        settings = self.settings
+        hidden = [path for path in (settings.benchmark, settings.build_cache) if path is not None]
+        self.isolation = await Isolation.detect(self._rollouts_folder, hidden)
+        # Where agents are the same user as we are, they could write to the cache.
+        kept = settings.build_cache if self.isolation.level is not Level.PROCESS else None
+        cache = BuildCache(kept, settings.build_cache_limit)
         self._performer.isolation = self.isolation
-        await self.benchmark.warm(self.settings.work, self.settings.slots, self.isolation)
+        await self.benchmark.warm(settings.work, settings.slots, self.isolation, cache)
 
     def info(self) -> dict[str, Any]:
         """What this task app holds and works with; what that takes to find out is None until it is ready."""

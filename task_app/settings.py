@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
+from task_app.build_cache import DEFAULT_LIMIT
 from task_app.errors import TaskAppError
 
 HOME = Path(__file__).resolve().parent.parent
@@ -45,6 +46,12 @@ class Settings(BaseModel):
 
     seal: bool = Field(default=False, alias="ENGINE_BENCH_SEAL")
     """Remove reference solutions and hidden tests from `benchmark` once they are in memory. For a private copy only."""
+
+    build_cache: Path | None = Field(default=None, alias="ENGINE_BENCH_BUILD_CACHE")
+    """A private folder of this machine where builds are kept for later sandboxes; none: nothing is kept."""
+
+    build_cache_limit: int = Field(default=DEFAULT_LIMIT, gt=0, alias="ENGINE_BENCH_BUILD_CACHE_LIMIT")
+    """Bytes."""
 
     agent_environment: dict[str, SecretStr] = Field(default_factory=dict)
     """Every other name of the file: provider keys and the like, for the agents alone."""

@@ -6,6 +6,7 @@ at the same path, so one build serves all: the template is built once and copied
 
 import asyncio
 import hashlib
+import json
 import os
 import shutil
 import time
@@ -14,6 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from task_app.build_cache import BuildCache
 from task_app.isolation import Isolation
 
 FIRST_UID = 61_000
@@ -90,28 +92,46 @@ class SlotPool:
     """A fixed number of slots below one directory."""
 
     def __init__(
-        self, scaffold: Path, work: Path, count: int, isolation: Isolation, *, prepare: Prepare, build: Build
+        self,
+        scaffold: Path,
+        work: Path,
+        count: int,
+        isolation: Isolation,
+        *,
+        prepare: Prepare,
+        build: Build,
+        cache: BuildCache | None = None,
+        recipe: str = "",
     ) -> None:
+        """`recipe` says all that a build depends on beside the scaffold: with it, a template is kept in the cache."""
+
         self._scaffold = scaffold
         self._work = work
         self._count = count
         self._isolation = isolation
         self._prepare = prepare
         self._build = build
+        self._cache = cache or BuildCache()
+        self._recipe = recipe
         self._free: asyncio.Queue[Slot] = asyncio.Queue()
         self._returning: set[asyncio.Task[None]] = set()
         self._template: Slot | None = None
 
+    @property
+    def scaffold(self) -> Path:
+        """A copy with its dependencies."""
+        return self._work / "scaffold"
+
     async def warm(self) -> None:
         """Build the template and fill the pool."""
         # Slots are built from a copy: what became of the scaffold since then can't reach a grade.
-        scaffold = self._work / "scaffold"
+        scaffold = self.scaffold
         await asyncio.to_thread(_fresh_copy, self._scaffold, scaffold)
         await self._prepare(scaffold)
         slots = [self._slot(index, scaffold) for index in range(self._count)]
         if self._isolation.has_own_root:
             self._template = self._slot(self._count, scaffold, "template")
-            await self._build_anew(self._template)
+            await self._make_template(self._template)
         for slot in slots:
             await self._renew(slot)
             self._free.put_nowait(slot)
@@ -145,6 +165,15 @@ class SlotPool:
                 await self._renew(slot)
         finally:
             self._free.put_nowait(slot)
+
+    async def _make_template(self, template: Slot) -> None:
+        """Nobody else ever writes to it, so it can be kept for the next sandbox that would build the same."""
+        content = json.dumps([self._recipe, template.pristine], sort_keys=True)
+        name = f"build-{hashlib.sha256(content.encode()).hexdigest()}"
+        await asyncio.to_thread(shutil.rmtree, template.path, ignore_errors=True)
+        if not await self._cache.restore(name, template.path):
+            await self._build_anew(template)
+            await self._cache.store(name, template.path)
 
     async def _renew(self, slot: Slot) -> None:
         if self._template is None:

@@ -7,12 +7,14 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from task_app.build_cache import BuildCache
 from task_app.collect import collect
 from task_app.errors import InvalidRequest, TaskAppError
 from task_app.grade import Grade
 from task_app.isolation import WORKSPACE, Isolation
 
 EASY, HARD = "easy", "hard"
+NO_CACHE = BuildCache()
 
 
 class BenchmarkError(TaskAppError):
@@ -138,7 +140,7 @@ class Benchmark(Protocol):
         """Remove reference solutions and hidden tests from the disk: from now on they are in memory alone."""
         ...
 
-    async def warm(self, work: Path, slots: int, isolation: Isolation) -> None:
+    async def warm(self, work: Path, slots: int, isolation: Isolation, cache: BuildCache = NO_CACHE) -> None:
         """Make ready to grade `slots` submissions at a time in the folder `work`; needed before `grade`.
 
         Raises:

@@ -6,9 +6,10 @@ import shutil
 from pathlib import Path
 
 from task_app import source_rules
-from task_app.benchmarks.base import Instance, InstanceSet, ReferenceFile, Task, Work
+from task_app.benchmarks.base import NO_CACHE, Instance, InstanceSet, ReferenceFile, Task, Work
 from task_app.benchmarks.classic_files import GOLD, SCAFFOLD, SEALED, load
 from task_app.benchmarks.scaffold import copy_scaffold, declarations
+from task_app.build_cache import BuildCache
 from task_app.errors import InfrastructureFailure
 from task_app.grade import Grade
 from task_app.grading import Grader, Submission
@@ -42,9 +43,9 @@ class Classic:
         return self._instances.of(split)
 
     def prepare(self, instance: Instance, workspace: Path) -> Task:
-        """The workspace is the whole crate, with the stub in its place."""
+        """The workspace is the whole crate with the stub in its place, and after `warm` with its dependencies, too."""
         classic = self._classic[instance.id]
-        copy_scaffold(self._scaffold, workspace)
+        copy_scaffold(self._grader.crate if self._grader else self._scaffold, workspace)
         for path, text in {**declarations(workspace, classic.file), str(classic.file): classic.stub}.items():
             (workspace / path).parent.mkdir(parents=True, exist_ok=True)
             (workspace / path).write_text(text)
@@ -76,8 +77,8 @@ class Classic:
         (self._folder / SEALED).touch()
         shutil.rmtree(self._folder / GOLD)
 
-    async def warm(self, work: Path, slots: int, isolation: Isolation) -> None:
-        self._grader = Grader(self._scaffold, work / "grading", slots=slots, isolation=isolation)
+    async def warm(self, work: Path, slots: int, isolation: Isolation, cache: BuildCache = NO_CACHE) -> None:
+        self._grader = Grader(self._scaffold, work / "grading", slots=slots, isolation=isolation, cache=cache)
         await self._grader.warm()
 
     async def grade(self, instance: Instance, work: Work) -> Grade:

@@ -13,13 +13,14 @@ from typing import Any, TypeVar
 
 from task_app import source_rules
 from task_app.benchmarks import harbor_files
-from task_app.benchmarks.base import Instance, InstanceSet, Reference, Task, Work
+from task_app.benchmarks.base import NO_CACHE, Instance, InstanceSet, Reference, Task, Work
 from task_app.benchmarks.harbor_files import HarborTask
 from task_app.benchmarks.harbor_image import APP
 from task_app.benchmarks.harbor_place import Places, ending, write_all
 from task_app.benchmarks.harbor_reward import VERIFIER, read_grade
 from task_app.benchmarks.harbor_work import apply_changes, collect_changes, make_way, snapshot
 from task_app.benchmarks.scaffold import blanked, declarations
+from task_app.build_cache import BuildCache
 from task_app.collect import UnusableSource, collect
 from task_app.errors import InfrastructureFailure
 from task_app.grade import Failure, FailureKind, Grade
@@ -99,15 +100,15 @@ class Harbor:
     def seal(self) -> None:
         harbor_files.seal(self._folder)
 
-    async def warm(self, work: Path, slots: int, isolation: Isolation) -> None:
-        places = Places(self._folder, work / "harbor", isolation, slots)
+    async def warm(self, work: Path, slots: int, isolation: Isolation, cache: BuildCache = NO_CACHE) -> None:
+        places = Places(self._folder, work / "harbor", isolation, slots, cache)
         await places.open()
         self._opened = places, asyncio.get_running_loop()
         for task in self._tasks.values():
             image = await places.image(task)
             if task.unit_tests and image not in self._graders and (image / "Cargo.toml").is_file():
                 folder = work / f"grading-{len(self._graders)}"
-                self._graders[image] = Grader(image, folder, slots=slots, isolation=isolation)
+                self._graders[image] = Grader(image, folder, slots=slots, isolation=isolation, cache=cache)
                 await self._graders[image].warm()
 
     async def grade(self, instance: Instance, work: Work) -> Grade:

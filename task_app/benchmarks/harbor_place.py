@@ -13,6 +13,7 @@ from task_app.benchmarks.base import StoredFile
 from task_app.benchmarks.harbor_files import HarborTask
 from task_app.benchmarks.harbor_image import APP, Staged
 from task_app.benchmarks.harbor_toml import Healthcheck
+from task_app.build_cache import BuildCache
 from task_app.errors import InfrastructureFailure
 from task_app.isolation import SYSTEM_PATH, Isolation, Jail, Limits
 from task_app.jail_root import SYSTEM_DIRECTORIES, Bind
@@ -31,10 +32,11 @@ _SETUP_TIMEOUT = 300
 class Places:
     """Jails for so many tasks at a time, and their images."""
 
-    def __init__(self, folder: Path, work: Path, isolation: Isolation, count: int) -> None:
+    def __init__(self, folder: Path, work: Path, isolation: Isolation, count: int, cache: BuildCache) -> None:
         self._folder = folder
         self._work = work
         self._isolation = isolation
+        self._cache = cache
         self._uids: asyncio.Queue[int] = asyncio.Queue()
         for uid in range(FIRST_UID, FIRST_UID + count):
             self._uids.put_nowait(uid)
@@ -65,7 +67,7 @@ class Places:
                 copy = self._work / f"image-{len(self._images)}"
                 await asyncio.to_thread(_copy, root, copy)
                 if self._toolchain is not None and (copy / "Cargo.toml").is_file():
-                    await self._toolchain.vendor(copy)
+                    await self._toolchain.vendor(copy, self._cache)
                 self._images[root] = copy
         return self._images[root]
 

@@ -3,7 +3,8 @@
 import shutil
 from pathlib import Path, PurePosixPath
 
-from task_app.benchmarks.base import BenchmarkError, Instance, InstanceSet, ReferenceFile, Task, Work
+from task_app.benchmarks.base import NO_CACHE, BenchmarkError, Instance, InstanceSet, ReferenceFile, Task, Work
+from task_app.build_cache import BuildCache
 from task_app.grade import Failure, FailureKind, Grade
 from task_app.isolation import Isolation
 from task_app.prompts import render
@@ -60,7 +61,7 @@ class HelloWorld:
     def seal(self) -> None:
         """Nothing is secret: the task itself says what to write."""
 
-    async def warm(self, work: Path, slots: int, isolation: Isolation) -> None:
+    async def warm(self, work: Path, slots: int, isolation: Isolation, cache: BuildCache = NO_CACHE) -> None:
         """Nothing to warm."""
 
     async def grade(self, instance: Instance, work: Work) -> Grade:

@@ -97,7 +97,8 @@ async def test_a_benchmark_that_is_not_there_is_one_line(tmp_path: Path) -> None
         _, stderr = await process.communicate()
     assert process.returncode == 2
     assert stderr.decode().splitlines() == [
-        f"task_app: There is no folder {tmp_path / 'nowhere'}; expected a benchmark (classic, hello-world) there."
+        f"task_app: There is no folder {tmp_path / 'nowhere'}; "
+        "expected a benchmark (classic, harbor, hello-world) there."
     ]
 
 
