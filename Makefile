@@ -35,6 +35,13 @@ agents: .agents/.ready
 	npm install --prefix .agents --no-package-lock --no-audit --no-fund
 	@touch $@
 
+# What takes minutes: faults of a whole service; and PostgreSQL, Redis (Debian's packages) and two workers.
+test-service: $(READY)
+	$(BIN)/pytest -m slow
+
+test-scale-out: $(READY)
+	$(BIN)/pytest -m scale_out
+
 check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .

@@ -1,0 +1,60 @@
+"""One `make serve` for the tests of this room, in directories of its own."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.deployments.service import Person, Server, Service
+
+MARKERS = {
+    "slow": "takes a minute or more: faults of whole services",
+    "scale_out": "needs PostgreSQL and Redis from Debian's packages, and prefect-redis",
+}
+"""Left out unless they are asked for with `-m`; `make test-service` does."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for name, meaning in MARKERS.items():
+        config.addinivalue_line("markers", f"{name}: {meaning}")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.option.markexpr:
+        return
+    left_out = [item for item in items if any(item.get_closest_marker(name) for name in MARKERS)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def slow_benchmark(folder: Path) -> Path:
+    """hello-world in a workspace of so many files that a rollout takes a while and an eval can be caught at it."""
+    workspace = folder / "workspace"
+    workspace.mkdir(parents=True)
+    (workspace / "README.md").write_text("Write hello.txt.")
+    for number in range(600):
+        (workspace / f"{number}.txt").write_text(str(number))
+    (folder / "benchmark.json").write_text(json.dumps({"kind": "hello-world", "description": "slow"}))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def person(tmp_path_factory: pytest.TempPathFactory) -> Person:
+    folder = tmp_path_factory.mktemp("person")
+    return Person(folder, ENGINE_BENCH_DIR=str(slow_benchmark(folder / "slow")))
+
+
+@pytest.fixture(scope="session")
+def service(person: Person) -> Iterator[Service]:
+    service = Service(person)
+    yield service
+    stopped = service.stop()
+    assert stopped.code == 0, stopped.output
+    assert list(person.processes()) == []
+
+
+@pytest.fixture
+def server(service: Service) -> Server:
+    return service.server
