@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,15 @@ def _agents_running() -> list[str]:
     found = []
     for process in psutil.process_iter(["cmdline", "uids"]):
         command, uids = " ".join(process.info["cmdline"] or []), process.info["uids"]
-        if (uids and uids.real in AGENT_UIDS) or "/programs/" in command or str(programs.FOLDER) in command:
+        its_own = (uids and uids.real in AGENT_UIDS) or "/programs/" in command or str(programs.FOLDER) in command
+        if its_own and _network_of(process.pid) == _network_of(os.getpid()):
             found.append(command)
     return found
+
+
+def _network_of(pid: int) -> str | None:
+    """Tells processes of these checks from those of another run on this machine; None for one that has ended."""
+    try:
+        return os.readlink(f"/proc/{pid}/ns/net")
+    except FileNotFoundError:
+        return None
