@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: eval eval-daytona serve deploy test test-agents agents check format bench lock clean
+.PHONY: eval eval-daytona serve deploy test test-service test-scale-out test-agents agents check format bench lock clean
 
 eval: $(READY)
 	@$(BIN)/engine-bench run --local --agent gold --benchmark sample
