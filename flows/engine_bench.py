@@ -8,6 +8,7 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from core.errors import ConfigurationError, EngineBenchError
+from core.redaction import redact
 from core.settings import Settings
 from evals.store import Store, open_store
 from flows import steps
@@ -44,7 +45,8 @@ def name_run() -> str:
 async def engine_bench(parameters: Parameters) -> ResultDocument:
     """Score a coding agent on EngineBench: each lane makes a sandbox, evaluates its share, and cleans up."""
     settings = await with_daytona_credentials(Settings()) if parameters.backend == "daytona" else Settings()
-    with rooms_log_to_the_run():
+    redact.hide(*settings.secrets)
+    with redact.guarding_logs(), rooms_log_to_the_run():
         async with cancelled_by_sigterm(), open_store(settings.resolved_store_url) as store:
             return await score(await plan_run(parameters, settings, store), settings, store)
 

@@ -7,7 +7,7 @@ import httpx
 from prefect.logging import get_run_logger
 from pydantic import SecretStr
 
-from core.errors import ConfigurationError, InfrastructureError
+from core.errors import ConfigurationError, EngineBenchError, InfrastructureError
 from core.settings import Settings
 from evals.client import EvalClient
 from evals.models import EvalRequest, Outcome, Policy, Progress
@@ -17,6 +17,10 @@ from flows.parameters import Parameters
 from flows.plan import GRADING_ALLOWANCE, Lane, Plan
 from flows.report import Report
 from sandboxes.base import Endpoint
+
+
+class RolloutsUnscored(EngineBenchError):
+    """Some rollouts have no score although the eval service has retried them. Asking again would only cost more."""
 
 
 class SandboxLost(InfrastructureError):
@@ -49,7 +53,7 @@ class Evaluation:
 
         Raises:
             SandboxLost: the task app does not answer any more.
-            InfrastructureError: some rollouts have no score; running it again asks for those alone.
+            RolloutsUnscored: some rollouts have no score after the eval service's own retries.
         """
         request = self._request(lane, endpoint, api_key)
         self._report.note_versions(await _require_same_benchmark(request))
@@ -63,7 +67,7 @@ class Evaluation:
                 f"{self._plan.rollout_name(row.seed)}: {row.error.message if row.error else 'no reason given'}"
                 for row in unscored[:3]
             )
-            raise InfrastructureError(f"{len(unscored)} of {len(outcome.rows)} rollouts have no score. {reasons}")
+            raise RolloutsUnscored(f"{len(unscored)} of {len(outcome.rows)} rollouts have no score. {reasons}")
 
     def public_for(self, lane: Lane) -> int | None:
         """Seconds for which the task app must be reachable from elsewhere; None where the eval service is our own."""

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from core.errors import ConfigurationError, EngineBenchError
 from core.keys import TaskAppKeys, task_app_keys
+from core.redaction import redact
 from core.settings import Settings
 from flows import steps
 from flows.evaluation import Evaluation
@@ -51,7 +52,9 @@ class Job:
     def keys(self, lane: Lane) -> TaskAppKeys:
         if self.plan.parameters.task_app_url:
             return TaskAppKeys(_key_of_running_task_app(self.settings), nonce="")
-        return task_app_keys(self.settings.data_dir, lane.spec.name)
+        keys = task_app_keys(self.settings.data_dir, lane.spec.name)
+        redact.hide(keys.api_key)
+        return keys
 
     def environment(self, lane: Lane) -> Mapping[str, SecretStr]:
         """What the lane's task app is told, its key among it."""
@@ -103,7 +106,7 @@ async def keep_log(lane: Lane, job: Job, sandbox: Sandbox | None) -> None:
     else:
         for name, log in logs.items():
             if log:
-                job.report.keep_log(f"{lane.spec.name}-{name}", log)
+                job.report.keep_log(f"{lane.spec.name}-{name}", redact(log))
 
 
 async def clean_up(lane: Lane, job: Job, sandbox: Sandbox | None) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from core.redaction import redact
 from evals.models import Artifact
 from flows.result import ResultDocument
 
@@ -31,12 +32,12 @@ class RunFolder:
         folder = self.path / "rollouts" / rollout
         for artifact in artifacts:
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / artifact.name).write_text(artifact.content)
+            (folder / artifact.name).write_text(redact(artifact.content))
         return [str((folder / artifact.name).relative_to(self.path)) for artifact in artifacts]
 
     def write_document(self, result: ResultDocument) -> None:
         """Replaces an earlier document in one step, so that a reader never sees half of one."""
         self.path.mkdir(parents=True, exist_ok=True)
         draft = self.document.with_suffix(".tmp")
-        draft.write_text(result.model_dump_json(indent=2) + "\n")
+        draft.write_text(redact(result.model_dump_json(indent=2)) + "\n")
         draft.replace(self.document)

@@ -15,7 +15,7 @@ from prefect.logging import get_run_logger
 from prefect.tasks import exponential_backoff
 from pydantic import SecretStr
 
-from core.errors import InfrastructureError
+from core.errors import EngineBenchError, InfrastructureError
 from core.keys import TaskAppKeys
 from flows.evaluation import Evaluation, SandboxLost
 from flows.plan import Lane
@@ -114,7 +114,7 @@ async def kept_alive(backend: Backend, sandbox: Sandbox) -> AsyncIterator[None]:
             await asyncio.sleep(HEARTBEAT)
             try:
                 await backend.keep_alive(sandbox)
-            except InfrastructureError as error:
+            except EngineBenchError as error:
                 get_run_logger().warning(f"Could not keep sandbox {sandbox.name} alive: {error}")
 
     beating = asyncio.create_task(beat())
@@ -122,6 +122,7 @@ async def kept_alive(backend: Backend, sandbox: Sandbox) -> AsyncIterator[None]:
         yield
     finally:
         beating.cancel()
+        await asyncio.wait([beating])
 
 
 @task(name="cleanup", **_policy("cleanup", retries=3, backoff=1, timeout=120))
