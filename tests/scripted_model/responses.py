@@ -20,7 +20,7 @@ class Responses:
         return Conversation(
             model=body["model"],
             streamed=bool(body.get("stream")),
-            tools=dict(_tools(body.get("tools") or [])),
+            tools=dict(_tools([*(body.get("tools") or []), *_added_tools(items)])),
             replies_with_calls=_replies_with_calls(items),
             folder=folder_in([body.get("instructions") or "", *texts([item.get("content") for item in items])]),
         )
@@ -61,6 +61,13 @@ def _tools(offered: list[dict[str, Any]]) -> Iterator[tuple[str, Kind]]:
             yield from _tools(tool.get("tools") or [])
         elif "name" in tool:
             yield tool["name"], "custom" if tool["type"] == "custom" else "function"
+
+
+def _added_tools(items: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Tools that are offered in the course of a conversation."""
+    for item in items:
+        if item.get("type") == "additional_tools":
+            yield from item.get("tools") or []
 
 
 def _replies_with_calls(items: list[dict[str, Any]]) -> int:

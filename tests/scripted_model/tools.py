@@ -33,6 +33,8 @@ def call(act: Write | Edit | Read | Bash, tools: Tools, folder: str | None) -> C
     Raises:
         LookupError: no offered tool can do it.
     """
+    if tools.get("exec") == "custom":
+        return _in_code(call(act, _CODE_MODE, folder))
     if isinstance(act, Bash):
         return _shell(act.command, tools)
     path = act.path if folder is None else os.path.join(folder, act.path)
@@ -54,6 +56,14 @@ def call(act: Write | Edit | Read | Bash, tools: Tools, folder: str | None) -> C
     if found is None:
         raise LookupError(f"None of the tools {sorted(tools)} can edit a file.")
     return found
+
+
+_CODE_MODE: Tools = {"exec_command": "function", "apply_patch": "custom"}
+"""What codex offers within its code mode, whose only tool runs JavaScript."""
+
+
+def _in_code(inner: Call) -> Call:
+    return Call("exec", f"const result = await tools.{inner.tool}({inner.json});\ntext(result);")
 
 
 def _shell(command: str, tools: Tools) -> Call:
