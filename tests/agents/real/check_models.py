@@ -21,7 +21,8 @@ def asking(cli: type[Cli], url: str) -> CliAgent:
 
     class Moved(cli):  # type: ignore[valid-type, misc]
         def provider(self, model: str | None) -> Provider:
-            return replace(super().provider(model), url=url)
+            provider: Provider = super().provider(model)
+            return replace(provider, url=url)
 
     return CliAgent(Moved())
 
