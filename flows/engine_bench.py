@@ -15,6 +15,7 @@ from flows import steps
 from flows.agent_needs import agent_environment
 from flows.credentials import with_daytona_credentials
 from flows.evaluation import SandboxLost, open_evaluation
+from flows.hooks import remove_own_sandboxes
 from flows.lanes import Job, Spares, clean_up, keep_log, replacement, specify
 from flows.logs import rooms_log_to_the_run
 from flows.parameters import Parameters, form
@@ -40,7 +41,13 @@ def name_run() -> str:
     return Parameters.model_validate(flow_run.get_parameters()).title
 
 
-@flow(name="engine-bench", flow_run_name=name_run)
+@flow(
+    name="engine-bench",
+    flow_run_name=name_run,
+    on_failure=[remove_own_sandboxes],
+    on_crashed=[remove_own_sandboxes],
+    on_cancellation=[remove_own_sandboxes],
+)
 @form(Parameters)
 async def engine_bench(parameters: Parameters) -> ResultDocument:
     """Score a coding agent on EngineBench: each lane makes a sandbox, evaluates its share, and cleans up."""
