@@ -25,6 +25,9 @@ class Settings(BaseSettings):
     cache_dir: Path = Field(default_factory=_cache_dir)
     """Where local sandboxes live. Private to the user; safe to delete while nothing runs."""
 
+    cache_limit: float = Field(default=5, gt=0)
+    """GiB of builds that are kept for later sandboxes (`ENGINE_BENCH_CACHE_LIMIT`); the oldest go first."""
+
     data_dir: Path = Field(default_factory=_data_dir)
     """Where the local Prefect server keeps its database, and the installation its secret."""
 
@@ -75,6 +78,16 @@ class Settings(BaseSettings):
     @property
     def sandboxes_dir(self) -> Path:
         return self.cache_dir / "sandboxes"
+
+    @property
+    def builds_dir(self) -> Path:
+        """Builds of benchmarks' crates, which local sandboxes share."""
+        return self.cache_dir.expanduser().resolve() / "builds"
+
+    @property
+    def builds_limit(self) -> int:
+        """Bytes."""
+        return int(self.cache_limit * (1 << 30))
 
     @property
     def resolved_store_url(self) -> str:
