@@ -48,8 +48,7 @@ class CliAgent:
         target = endpoint(provider, policy.inference_url, context.correlation_id, context.environment)
         program, *tools = self._programs(context)
         place = await Workplace.open(task, context, [program, *tools])
-        journal, started = Journal(), time.monotonic()
-        events = Events(lambda event: self.cli.read(event, time.monotonic() - started, journal))
+        journal = Journal()
         await asyncio.to_thread(context.overrides.write_files, task)
         async with gateway.opened(target, patience(policy.timeout), policy.max_turns) as door:
             launch = self.cli.launch(self._setup(place, policy, context, door.endpoint))
@@ -57,6 +56,8 @@ class CliAgent:
             await asyncio.to_thread(place.furnish, {**skills, **launch.files})
             wanted = context.overrides.environment(taken={**place.jail.environment, **launch.environment})
             await run_scripts(context.overrides, place, wanted)
+            started = time.monotonic()
+            events = Events(lambda event: self.cli.read(event, time.monotonic() - started, journal))
             completed = await place.run(
                 [*place.command(program), *launch.arguments],
                 timeout=policy.timeout,
