@@ -7,9 +7,14 @@ import sys
 import psutil
 from rich.console import Console
 
-from tests.bench import agents, grading, orchestration
+from tests.bench import agents, grading, orchestration, scale
 
-BENCHMARKS = {"grading": grading.measure, "orchestration": orchestration.measure, "agents": agents.measure}
+BENCHMARKS = {
+    "grading": grading.measure,
+    "orchestration": orchestration.measure,
+    "agents": agents.measure,
+    "scale": scale.measure,
+}
 
 
 def main() -> None:
