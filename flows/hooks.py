@@ -8,6 +8,7 @@ from prefect import Flow
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.logging import get_logger
 
+from core.errors import EngineBenchError
 from core.settings import Settings
 from flows.sweep import our_sandboxes
 
@@ -15,9 +16,11 @@ from flows.sweep import our_sandboxes
 async def remove_own_sandboxes(flow: Flow[..., object], flow_run: FlowRun, state: State[object]) -> None:
     """Remove what this run's own cleanup has missed: for on_failure, on_crashed and on_cancellation."""
     logger = get_logger("engine-bench.hooks")
-    async for backend, record in our_sandboxes(Settings(), skipped=logger.debug):
+
+    def left_out(backend: str, error: EngineBenchError) -> None:
+        logger.debug(f"Backend {backend} is left to the sweep: {error}")
+
+    async for backend, record in our_sandboxes(Settings(), left_out):
         if record.spec.run_id == str(flow_run.id):
-            logger.warning(
-                f"Removing {record.spec.name}, which flow run {flow_run.name} ({state.name}) has left behind"
-            )
+            logger.warning(f"Removing {record.spec.name}, which flow run {flow_run.name} ({state.name}) left behind")
             await backend.cleanup(record.spec)

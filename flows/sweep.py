@@ -16,8 +16,9 @@ from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
 from pydantic import BaseModel, ConfigDict, Field
 
-from core.errors import ConfigurationError, EngineBenchError, InfrastructureError
+from core.errors import EngineBenchError, InfrastructureError
 from core.settings import Settings
+from flows.credentials import with_daytona_credentials
 from flows.parameters import form
 from sandboxes import BACKENDS, open_backend
 from sandboxes.base import Backend, SandboxRecord
@@ -105,32 +106,38 @@ def removal_reason(record: SandboxRecord, state: State | None, now: datetime, *,
 @form(SweepParameters)
 async def sweep_sandboxes(parameters: SweepParameters) -> list[Verdict]:
     """Remove sandboxes whose flow run has finished, died, expired or is unknown. Touches nothing but our own."""
-    settings, logger = Settings(), get_run_logger()
+    logger, unreachable = get_run_logger(), list[EngineBenchError]()
+
+    def left_out(backend: str, error: EngineBenchError) -> None:
+        logger.info(f"Backend {backend} is left out: {error}")
+        # One that is not set up here has no sandboxes of ours; one that does not answer may have.
+        if isinstance(error, InfrastructureError):
+            unreachable.append(error)
+
     async with get_client() as client:
         broom = Broom(parameters, client, asyncio.Semaphore(AT_A_TIME))
-        found = [pair async for pair in our_sandboxes(settings, skipped=logger.info)]
+        found = [pair async for pair in our_sandboxes(Settings(), left_out)]
         verdicts = await asyncio.gather(*(broom.sweep(backend, record) for backend, record in found))
     for verdict in verdicts:
         logger.info(f"{verdict.sandbox} ({verdict.backend}) {verdict.outcome}: {verdict.reason}")
     await _publish(verdicts)
-    if failed := [verdict for verdict in verdicts if verdict.outcome == "not removed"]:
-        raise InfrastructureError(
-            f"{len(failed)} of {len(verdicts)} sandboxes could not be removed; the next sweep tries again. "
-            + "; ".join(f"{verdict.sandbox}: {verdict.reason}" for verdict in failed[:3])
-        )
+    left = [f"{verdict.sandbox}: {verdict.reason}" for verdict in verdicts if verdict.outcome == "not removed"]
+    if problems := [*map(str, unreachable), *left]:
+        raise InfrastructureError(f"The sweep is not complete; the next one tries again. {'; '.join(problems[:3])}")
     return verdicts
 
 
 async def our_sandboxes(
-    settings: Settings, skipped: Callable[[str], None]
+    settings: Settings, left_out: Callable[[str, EngineBenchError], None]
 ) -> AsyncIterator[tuple[Backend, SandboxRecord]]:
-    """All sandboxes that carry our mark; a backend that is not set up here is `skipped`, with the reason."""
+    """All sandboxes that carry our mark. A backend that is not set up here, or does not answer, is `left_out`."""
+    settings = await with_daytona_credentials(settings)
     for name in BACKENDS:
         try:
             backend = open_backend(name, settings)
             records = await backend.list()
-        except ConfigurationError as error:
-            skipped(f"Backend {name} is left out: {error}")
+        except EngineBenchError as error:
+            left_out(name, error)
             continue
         for record in records:
             yield backend, record

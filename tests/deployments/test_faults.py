@@ -109,9 +109,10 @@ def slow_file(run: Run, name: str) -> Iterator[None]:
     path = run.folder / name
     os.mkfifo(path)
     yield
-    if path.exists():
-        # both ends at once, so that neither a reader nor a writer waits any more
-        os.close(os.open(path, os.O_RDWR))
+    # Both ends at once, so that neither a reader nor a writer waits any more; and nobody shall begin to.
+    both = os.open(path, os.O_RDWR)
+    path.unlink()
+    os.close(both)
 
 
 @contextmanager

@@ -161,11 +161,23 @@ async def test_one_that_cannot_be_removed_fails_the_sweep_and_spares_no_other(
         await cleanup(self, spec)
 
     monkeypatch.setattr(LocalBackend, "cleanup", stubborn)
-    with pytest.raises(InfrastructureError, match=rf"1 of 2 .*{stuck.name}.*read-only"):
+    with pytest.raises(InfrastructureError, match=rf"not complete.*{stuck.name}.*read-only"):
         await sweep_sandboxes()
     assert left(settings) == {stuck.name}
     rows = {row["sandbox"]: row["outcome"] for row in _artifact(prefect_api)}
     assert rows == {stuck.name: "not removed", other.name: "removed"}
+
+
+async def test_a_backend_that_does_not_answer_fails_the_sweep_and_spares_no_other(
+    settings, specs, flow_run, monkeypatch
+):
+    """Daytona's, with a key, at an address where nobody listens."""
+    monkeypatch.setenv("DAYTONA_API_KEY", "dtn-of-nobody")
+    monkeypatch.setenv("DAYTONA_API_URL", "http://127.0.0.1:9/api")
+    specs(flow_run("CRASHED"), dead=True)
+    with pytest.raises(InfrastructureError, match="not complete"):
+        await sweep_sandboxes()
+    assert left(settings) == set()
 
 
 async def test_a_hook_removes_the_sandboxes_of_its_own_run(settings, specs, flow_run):
