@@ -104,6 +104,7 @@ class Row(BaseModel):
     """Seconds by phase."""
     agent: str | None = None
     model: str | None = None
+    turns: int | None = None
     tokens: int | None = None
     cost_usd: float | None = None
     latency_ms: float | None = None

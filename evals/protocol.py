@@ -101,6 +101,7 @@ class RolloutDetails(_Answer):
     tests_total: int | None = None
     failure: RowError | None = None
     phases: dict[str, float] = Field(default_factory=dict)
+    turns: int | None = None
     tokens: int | None = None
     cost_usd: float | None = None
 

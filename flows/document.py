@@ -106,6 +106,7 @@ def _rollout_row(plan: Plan, row: Row, artifacts: list[str]) -> RolloutRow:
         phases=row.phases,
         agent=plan.parameters.agent,
         model=plan.parameters.model or None,
+        turns=row.turns,
         tokens=row.tokens,
         cost_usd=row.cost_usd,
         artifacts=artifacts,

@@ -36,6 +36,8 @@ class RolloutRow(BaseModel):
     """Seconds spent in `queue`, `prepare`, `agent`, `compile`, `tests`."""
     agent: str
     model: str | None
+    turns: int | None
+    """Replies of the model."""
     tokens: int | None
     cost_usd: float | None
     artifacts: list[str]
