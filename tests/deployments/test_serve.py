@@ -95,7 +95,7 @@ def test_the_schedules_are_active_in_their_time_zone(server: Server):
 
 
 def test_a_nightly_without_a_key_says_what_is_missing(server: Server):
-    state = server.ended(server.press_run("engine-bench/nightly"))
+    state = server.ended(server.press_run("engine-bench/nightly", agent="gold", model=""))
     assert state["type"] == "FAILED"
     assert "DAYTONA_API_KEY" in state["message"]
 
