@@ -109,8 +109,12 @@ class Performer:
     def _prepare(self, instance: Instance, folder: Path) -> Task:
         workspace = folder / "workspace"
         workspace.mkdir()
-        (folder / "home").mkdir()
-        return self._benchmark.prepare(instance, workspace)
+        (folder / "home").mkdir(mode=0o700)
+        task = self._benchmark.prepare(instance, workspace)
+        # Where agents see real paths they have to pass through here, but not into each other's folders.
+        workspace.chmod(0o700)
+        folder.chmod(0o711)
+        return task
 
     async def _run_agent(self, assignment: Assignment, task: Task, folder: Path, overrides: Overrides) -> AgentOutcome:
         agent = assignment.agent

@@ -180,12 +180,17 @@ class SlotPool:
             await self._build_anew(slot)
         else:
             await asyncio.to_thread(_fresh_copy, self._template.path, slot.path, None)
-            await asyncio.to_thread(self._isolation.hand_over, slot.path, slot.compile_uid)
+            await asyncio.to_thread(self._hand_over, slot)
 
     async def _build_anew(self, slot: Slot) -> None:
         await asyncio.to_thread(_fresh_copy, slot.scaffold, slot.path)
-        await asyncio.to_thread(self._isolation.hand_over, slot.path, slot.compile_uid)
+        await asyncio.to_thread(self._hand_over, slot)
         await self._build(slot)
+
+    def _hand_over(self, slot: Slot) -> None:
+        """Hidden tests are placed in it, which agents at work must not read where they see real paths."""
+        self._isolation.hand_over(slot.path, slot.compile_uid)
+        self._isolation.admit(slot.path, slot.compile_uid, reader=slot.test_uid)
 
     def _slot(self, index: int, scaffold: Path, name: str = "") -> Slot:
         path = self._work / (name or f"slot-{index}")

@@ -4,8 +4,9 @@
 """
 
 import asyncio
+import os
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import httpx
@@ -251,3 +252,36 @@ class TestResources:
         assert written
         assert max(written) < 20
         assert (await limited.grade(submission(GOLD))).reward == 1.0
+
+
+async def test_where_agents_see_real_paths_slots_and_other_rollouts_are_closed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As root in a container without namespaces: agents are users of their own, and that has to be enough."""
+    if os.geteuid() != 0:
+        pytest.skip("only root has other users to work as")
+
+    async def as_user(workspaces: Path, hidden: Sequence[Path] = ()) -> Isolation:
+        return Isolation(Level.USER)
+
+    monkeypatch.setattr(Isolation, "detect", as_user)
+    home = folder / "as-user"
+    synthetic.write_classic(home / "clone", instances=4, lines=200)
+    intruder = Intruder()
+    async with serving(settings(home / "work", home / "clone", seal=True, slots=2), {"intruder": intruder}) as client:
+        intruder.script = "echo the-victims-marker > marker.txt; echo ~; sleep 86425"
+        await client.post("/rollout", json=rollout("victim", "intruder"), headers={"Prefer": "respond-async"})
+        while not _runs("86425"):  # noqa: ASYNC110 - it tells nobody that it has begun
+            await asyncio.sleep(0.01)
+        intruder.script = (
+            f"touch ~/mine && echo at home; cat {home}/work/rollouts/*/workspace/marker.txt "
+            f"{home}/work/grading/slot-0/src/lib.rs /proc/{os.getpid()}/environ"
+        )
+        reply = (await client.post("/rollout", json=rollout("intruder", "intruder"))).json()
+        await client.delete("/rollouts/victim")
+    said = next(kept["content"] for kept in reply["artifact"] if kept["name"] == "agent.log")
+    first, *refused = said.splitlines()
+    assert first == "at home"
+    assert len(refused) == 3
+    assert all(line.endswith(("Permission denied", "No such file or directory")) for line in refused)
+    assert reply["reward_info"]["outcome_reward"] == COMPILES
