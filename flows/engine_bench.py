@@ -4,8 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from prefect import flow
+from prefect import State, flow
+from prefect.exceptions import TerminationSignal
 from prefect.runtime import flow_run
+from prefect.states import Cancelled
 
 from core.errors import ConfigurationError, EngineBenchError
 from core.redaction import redact
@@ -22,7 +24,7 @@ from flows.parameters import Parameters, form
 from flows.plan import Lane, Plan, make_plan, pack
 from flows.report import Report
 from flows.result import ResultDocument
-from flows.termination import cancelled_by_sigterm, to_its_end
+from flows.termination import cancel_requested, cancelled_by_sigterm, to_its_end
 from sandboxes import open_backend
 from sandboxes.base import Backend, Sandbox
 from sandboxes.running import RunningTaskApp
@@ -49,13 +51,19 @@ def name_run() -> str:
     on_cancellation=[remove_own_sandboxes],
 )
 @form(Parameters)
-async def engine_bench(parameters: Parameters) -> ResultDocument:
+async def engine_bench(parameters: Parameters) -> ResultDocument | State[ResultDocument]:
     """Score a coding agent on EngineBench: each lane makes a sandbox, evaluates its share, and cleans up."""
     settings = await with_daytona_credentials(Settings()) if parameters.backend == "daytona" else Settings()
     redact.hide(*settings.secrets)
-    with redact.guarding_logs(), rooms_log_to_the_run():
-        async with cancelled_by_sigterm(), open_store(settings.resolved_store_url) as store:
-            return await score(await plan_run(parameters, settings, store), settings, store)
+    try:
+        with redact.guarding_logs(), rooms_log_to_the_run():
+            async with cancelled_by_sigterm(), open_store(settings.resolved_store_url) as store:
+                return await score(await plan_run(parameters, settings, store), settings, store)
+    except TerminationSignal:
+        # else Prefect marks a run that somebody cancels as Crashed first, which notifies and sweeps
+        if await cancel_requested():
+            return Cancelled(message="Its sandboxes were cleaned up, and what was scored is kept.")
+        raise
 
 
 async def run_sandbox(lane: Lane, job: Job) -> None:

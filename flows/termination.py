@@ -6,8 +6,11 @@ import threading
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
+from uuid import UUID
 
+from prefect.client.orchestration import get_client
 from prefect.exceptions import TerminationSignal
+from prefect.runtime import flow_run
 
 T = TypeVar("T")
 
@@ -56,3 +59,10 @@ async def cancelled_by_sigterm() -> AsyncIterator[None]:
     finally:
         loop.remove_signal_handler(signal.SIGTERM)
         signal.signal(signal.SIGTERM, before)
+
+
+async def cancel_requested() -> bool:
+    """Whether this flow run is being cancelled, as against terminated by somebody who knows nothing of it."""
+    async with get_client() as client:
+        run = await client.read_flow_run(UUID(flow_run.get_id()))
+    return run.state is not None and run.state.is_cancelling()
