@@ -115,9 +115,10 @@ def summary(checked: list[Checked]) -> str:
 
 @contextmanager
 def _workplace(settings: Settings) -> Iterator[Path]:
-    settings.sandboxes_dir.expanduser().mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="verify-", dir=settings.cache_dir.expanduser()))
-    folder.chmod(0o755)
+    cache = settings.cache_dir.expanduser()
+    cache.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="verify-", dir=cache))
+    folder.chmod(0o711)  # users of jails have to pass through
     try:
         yield folder
     finally:
