@@ -7,8 +7,8 @@ from rich.table import Table
 
 from core.errors import ConfigurationError
 from core.settings import Settings
+from flows.benchmarks import benchmark_dir
 from flows.parameters import AgentName, BenchmarkName
-from flows.plan import benchmark_dir
 from task_app.agents import AGENTS
 from task_app.benchmarks import open_benchmark
 from task_app.errors import TaskAppError

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from core.errors import EngineBenchError
 from core.settings import Settings
-from flows import catalogue, doctor, doctor_agents, exit_codes, snapshots_cli
+from flows import benchmarks_cli, catalogue, doctor, doctor_agents, exit_codes, matrix_cli, snapshots_cli
 from flows.parameters import Parameters
 from flows.server import LocalServer
 
@@ -29,6 +29,10 @@ app = App(
 server = App(name="server", help="The local Prefect server, which `run` starts where PREFECT_API_URL names no other.")
 app.command(server)
 app.command(snapshots_cli.app)
+app.command(matrix_cli.matrix)
+app.command(benchmarks_cli.verify)
+app.command(benchmarks_cli.fetch)
+app.command(benchmarks_cli.cache_app)
 
 
 @app.command

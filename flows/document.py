@@ -8,6 +8,7 @@ from importlib.metadata import version
 
 from evals import statistics
 from evals.models import Row
+from flows.benchmarks import commit
 from flows.plan import Plan
 from flows.result import BenchmarkReference, Comparison, ErrorRow, ResultDocument, RolloutRow, RunStatus
 
@@ -56,7 +57,9 @@ def result_document(
         unstable=statistics.unstable(planned),
         parameters=plan.parameters.model_dump(),
         versions=_versions() | dict(ending.versions),
-        benchmark=BenchmarkReference(name=plan.parameters.benchmark, content_hash=benchmark_hash),
+        benchmark=BenchmarkReference(
+            name=plan.parameters.benchmark, commit=commit(plan.benchmark_dir), content_hash=benchmark_hash
+        ),
         comparison=_comparison(ending.previous, benchmark_hash, planned),
         rollouts=[_rollout_row(plan, row, artifacts.get(row.correlation_id, [])) for row in planned],
     )

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 BackendName = Literal["local", "daytona"]
-BenchmarkName = Literal["sample", "hello-world", "engine-bench"]
+BenchmarkName = Literal["sample", "hello-world", "engine-bench", "harbor"]
 AgentName = Literal["opencode", "codex", "claude_code", "command", "gold", "noop"]
 
 
@@ -24,7 +24,18 @@ class Parameters(BaseModel):
     )
     benchmark: BenchmarkName = Field(
         default="sample",
-        description="Which instances to solve. `engine-bench` reads the clone that ENGINE_BENCH_DIR names.",
+        description="Which instances to solve. `engine-bench` reads the clone that ENGINE_BENCH_DIR names, "
+        "`harbor` the folder that `path` names.",
+    )
+    path: str = Field(
+        default="",
+        max_length=1000,
+        description="Folder of the benchmark `harbor`; for `engine-bench`, instead of ENGINE_BENCH_DIR.",
+    )
+    harbor_root: str = Field(
+        default="",
+        max_length=1000,
+        description="Harbor layout, backend local: folder with what the tasks' images hold under /app.",
     )
     split: str = Field(default="", max_length=64, description="Part of the benchmark, e.g. `easy`; empty takes it all.")
     seeds: int = Field(

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from core.errors import ConfigurationError
 from core.settings import Settings
+from flows import benchmarks
 from flows.agent_needs import agent_tools
 from flows.parameters import Parameters
 from sandboxes import bundle
@@ -17,7 +18,6 @@ from task_app.benchmarks import Benchmark, open_benchmark
 from task_app.errors import TaskAppError
 
 ROOT = Path(__file__).resolve().parent.parent
-BUNDLED = ROOT / "benchmarks"
 
 GRADING_ALLOWANCE = 300
 """Seconds a rollout may take beyond its agent: waiting for a slot's warm-up, compiling and testing."""
@@ -99,21 +99,6 @@ class Plan(BaseModel):
         return instance if attempt == 0 else f"{instance}.attempt-{attempt + 1}"
 
 
-def benchmark_dir(name: str, settings: Settings) -> Path:
-    """The folder that holds a benchmark.
-
-    Raises:
-        ConfigurationError: it is the user's own clone, and ENGINE_BENCH_DIR does not name one.
-    """
-    if name != "engine-bench":
-        return BUNDLED / name
-    if settings.dir is None:
-        raise ConfigurationError(
-            "ENGINE_BENCH_DIR is not set. Set it to your clone of EngineBench, or use `--benchmark sample`."
-        )
-    return settings.dir.expanduser().resolve()
-
-
 def make_plan(
     parameters: Parameters,
     flow_run_id: str,
@@ -131,7 +116,7 @@ def make_plan(
     Raises:
         ConfigurationError: the benchmark, the split or the instances asked for are not there.
     """
-    folder = benchmark_dir(parameters.benchmark, settings)
+    folder = benchmarks.benchmark_dir(parameters.benchmark, settings, parameters.path)
     try:
         benchmark = open_benchmark(folder)
         ids = tuple(instance.id for instance in benchmark.instances(parameters.split or None))
@@ -193,9 +178,13 @@ def _lifetime(rollouts: int, parameters: Parameters) -> int:
 
 def pack(plan: Plan) -> Bundle:
     """What every sandbox of the run is given: the task app and the benchmark. Reads files; call it in a thread."""
-    return bundle.build({"task_app": ROOT / "task_app", "benchmark": plan.benchmark_dir})
+    return bundle.build({"task_app": ROOT / "task_app", **_parts(plan)})
 
 
 def content_hash(plan: Plan) -> str:
     """SHA-256 of the benchmark's files, in hex: the same for the same content, wherever it lies."""
-    return bundle.build({"benchmark": plan.benchmark_dir}).digest
+    return bundle.build(_parts(plan)).digest
+
+
+def _parts(plan: Plan) -> dict[str, Path]:
+    return benchmarks.parts(plan.benchmark_dir, plan.parameters.harbor_root)

@@ -13,7 +13,7 @@ from statistics import median
 
 from rich.table import Table
 
-from flows.plan import BUNDLED
+from flows.benchmarks import BUNDLED
 from task_app.benchmarks import ReferenceFile, Work, open_benchmark
 from task_app.isolation import Isolation
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from flows.plan import BUNDLED, ROOT
+from flows.benchmarks import BUNDLED
+from flows.plan import ROOT
 from tests.flows.conftest import CommandLine
 
 KEY = "key-of-a-task-app"
