@@ -19,7 +19,6 @@ import httpx
 from pydantic import SecretStr, ValidationError
 from tenacity import (
     AsyncRetrying,
-    retry_if_exception,
     retry_if_exception_type,
     stop_after_attempt,
     stop_after_delay,
@@ -39,6 +38,8 @@ POLL_PAUSE = 0.2
 CANCEL_TIMEOUT = 5.0
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 RETRIED_STATUS = frozenset({408, 425, 429})
+BAD_GATEWAY = 502
+"""No task app answers so, but the proxy in front of one that has died does."""
 
 
 class RolloutFailed(InfrastructureError):
@@ -57,6 +58,10 @@ class TaskAppRefused(ConfigurationError):
 
 class TaskAppGone(InfrastructureError):
     """Nobody listens at the task app's address any more."""
+
+
+class _NobodyBehindProxy(Exception):
+    """A sandbox's proxy answers in the place of a task app that it does not reach."""
 
 
 @dataclass(frozen=True)
@@ -142,15 +147,16 @@ class TaskAppClient:
 
     async def _send(self, method: str, path: str, **options: Any) -> _Reply:
         """One call. As long as nobody listens it was not made at all, and is made again until patience ends."""
+        nobody_listens = (httpx.ConnectError, httpx.ConnectTimeout, _NobodyBehindProxy)
         reconnecting = AsyncRetrying(
-            retry=retry_if_exception(lambda error: isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)),
+            retry=retry_if_exception_type(nobody_listens),
             stop=stop_after_delay(self._patience.unreachable),
             wait=wait_random_exponential(multiplier=0.1, max=2),
             reraise=True,
         )
         try:
             return await reconnecting(self._exchange, method, path, **options)
-        except (httpx.ConnectError, httpx.ConnectTimeout):
+        except nobody_listens:
             raise TaskAppGone(
                 f"Nobody has listened at the task app's address {self._http.base_url} for "
                 f"{self._patience.unreachable:g} s. Its sandbox has died or was stopped: look at the task app's log, "
@@ -166,6 +172,8 @@ class TaskAppClient:
 
     async def _exchange(self, method: str, path: str, **options: Any) -> _Reply:
         async with self._http.stream(method, path, **options) as reply:
+            if reply.status_code == BAD_GATEWAY:
+                raise _NobodyBehindProxy
             size, chunks = 0, []
             async for chunk in reply.aiter_bytes():
                 size += len(chunk)

@@ -260,6 +260,28 @@ async def test_a_task_app_that_dies_ends_the_job_early(
     assert [row.seed for row in await store.rows("run-1")] == [0]
 
 
+async def test_a_task_app_that_died_behind_a_proxy_ends_the_job(
+    service: EvalService, task_app: ScriptedTaskApp, make_request: Make
+) -> None:
+    """A sandbox's proxy answers 502 in its place; to ask it for each rollout in turn would take hours."""
+    for seed in range(1, 6):
+        task_app.faults[seed] = status(502, times=1000)
+    outcome = await service.client().run(make_request(seeds=list(range(6))))
+
+    assert outcome.status == "failed"
+    assert outcome.error is not None
+    assert "Nobody has listened" in outcome.error
+    assert [row.reward for row in outcome.rows] == [1.0, None, None, None, None, None]
+
+
+async def test_a_proxy_that_loses_its_task_app_for_a_moment_costs_nothing(
+    service: EvalService, task_app: ScriptedTaskApp, make_request: Make
+) -> None:
+    task_app.faults[1] = status(502, times=3)
+    outcome = await service.client().run(make_request())
+    assert [row.reward for row in outcome.rows] == [1.0, 1.0, 1.0]
+
+
 async def test_rollouts_at_a_time_are_bounded(
     service: EvalService, task_app: ScriptedTaskApp, make_request: Make
 ) -> None:
