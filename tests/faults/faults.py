@@ -1,0 +1,134 @@
+"""The faults, and what a rollout's owner has to know afterwards: what was lost, done twice, left behind."""
+
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from tests.faults.scene import ROLLOUTS, STEPS, BackendName, Run, Scene
+
+AWAY = 8.0
+"""Seconds that the Prefect server is away, and then as long as it takes to start."""
+
+BOTH: tuple[BackendName, ...] = ("local", "daytona")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that goes wrong while a run works on a step."""
+
+    name: str
+    strike: Callable[[Scene, Run], None]
+    mend: Callable[[Scene], None] | None = None
+    """Ends the fault before the run is resumed, where it does not end by itself."""
+    steps: Sequence[str] = STEPS
+    backends: Sequence[BackendName] = BOTH
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one run that was struck once, and then resumed."""
+
+    exit_code: int
+    """Of the run that was struck."""
+    resumed: int
+    """Exit code of `engine-bench resume`."""
+    lost: int
+    """Rollouts that were said to be finished and are not in the store, or never got a score."""
+    doubled: int
+    """Rollouts that were finished before the resumption and have been written again, or scored otherwise."""
+    leaked: list[str]
+    said: str
+    """By both."""
+
+    @property
+    def is_clean(self) -> bool:
+        return (self.resumed, self.lost, self.doubled, self.leaked) == (0, 0, 0, [])
+
+
+def disturb(scene: Scene, fault: Fault, step: str) -> Outcome:
+    """Strike a run when it begins a step, resume it, sweep, and judge."""
+    run = scene.run()
+    run.reach(step)
+    fault.strike(scene, run)
+    exit_code = run.wait()
+    if fault.mend:
+        fault.mend(scene)
+    before = scene.finished()
+    resumption = scene.resume()
+    resumed = resumption.wait()
+    after = scene.finished()
+    scene.sweep()
+    unscored = ROLLOUTS - len(after)
+    # gold solves it each time: any other score is not that of an undisturbed run
+    changed = [name for name, (_, reward) in after.items() if reward != 1.0]
+    rewritten = [name for name, row in before.items() if after.get(name) != row]
+    return Outcome(
+        exit_code,
+        resumed,
+        lost=max(0, run.announced - len(before)) + unscored,
+        doubled=len({*changed, *rewritten}),
+        leaked=scene.leftovers(),
+        said=f"{run.said}\n--- resumed\n{resumption.said}",
+    )
+
+
+def kill_flow(scene: Scene, run: Run) -> None:
+    run.process.kill()
+
+
+def terminate_flow(scene: Scene, run: Run) -> None:
+    run.process.terminate()
+
+
+def ctrl_c(scene: Scene, run: Run) -> None:
+    run.press_ctrl_c()
+
+
+def ctrl_c_twice(scene: Scene, run: Run) -> None:
+    run.press_ctrl_c()
+    time.sleep(0.3)  # as fast as somebody presses it again
+    if run.process.poll() is None:
+        run.press_ctrl_c()
+
+
+def kill_task_app(scene: Scene, run: Run) -> None:
+    found = scene.cloud.task_apps() if scene.cloud else run.task_apps()
+    for process in found:
+        process.send_signal(signal.SIGKILL)
+
+
+def take_server_away(scene: Scene, run: Run) -> None:
+    scene.server.stop()
+    time.sleep(AWAY)
+    scene.server.start()
+
+
+def let_api_fail(scene: Scene, run: Run) -> None:
+    """One of ten requests answers 429, one of ten 500, from now on and evenly spread."""
+    assert scene.cloud
+    for number in range(1, 41):
+        scene.cloud.fault("rate_limited", after=9 * number, times=1, seconds=1)
+        scene.cloud.fault("error", after=8 * number, times=1, status=500)
+
+
+def let_toolbox_fail(scene: Scene, run: Run) -> None:
+    assert scene.cloud
+    scene.cloud.fault("toolbox_down", lasts=3)
+
+
+def mend_cloud(scene: Scene) -> None:
+    assert scene.cloud
+    scene.cloud.clear_faults()
+
+
+FAULTS: Sequence[Fault] = (
+    Fault("kill -9 of the flow and its eval service", kill_flow),
+    Fault("SIGTERM", terminate_flow),
+    Fault("Ctrl-C", ctrl_c),
+    Fault("Ctrl-C twice", ctrl_c_twice),
+    Fault("kill -9 of the task app", kill_task_app, steps=("health", "eval", "cleanup")),
+    Fault("Prefect server away", take_server_away),
+    Fault("20% of API calls fail", let_api_fail, mend_cloud, backends=("daytona",)),
+    Fault("toolbox and preview away for 3 s", let_toolbox_fail, mend_cloud, backends=("daytona",)),
+)

@@ -1,0 +1,311 @@
+"""Where faults are tried: a home of its own for the command line, a Prefect server, perhaps a Daytona emulator.
+
+Everything is a real process. Whoever opens a scene closes it, and with it all that it has started.
+"""
+
+import json
+import os
+import re
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import httpx
+import psutil
+
+BackendName = Literal["local", "daytona"]
+
+STEPS = ("provision", "upload", "install", "start", "health", "eval", "cleanup")
+ROLLOUTS = 40
+"""Attempts at hello-world, one at a time: an eval that takes a second or two, so that it can be caught at it."""
+
+PATIENCE = 180.0
+"""Seconds that anything may take on a busy machine; nothing that works comes near."""
+
+SWEEP = "import asyncio; from flows.sweep import sweep_sandboxes; asyncio.run(sweep_sandboxes())"
+PROGRESS = re.compile(rf"(\d+) of {ROLLOUTS} rollouts, mean")
+UNSCORED = re.compile(r"(\d+) of \d+ rollouts have no score")
+FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+
+Seen = TypeVar("Seen")
+
+
+def eventually(look: Callable[[], Seen | None], what: str) -> Seen:
+    """What `look` returns once that is something."""
+    deadline = time.monotonic() + PATIENCE
+    while not (seen := look()):
+        assert time.monotonic() < deadline, f"{what}: not within {PATIENCE:g} s"
+        time.sleep(0.02)
+    return seen
+
+
+class PrefectServer:
+    """A server of the tests' own, at one port however often it goes away."""
+
+    def __init__(self, home: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            self._port = probe.getsockname()[1]
+        self._environment = os.environ | {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+        self.url = f"http://127.0.0.1:{self._port}/api"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", str(self._port)]
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", *command],
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        eventually(self._answers, "the Prefect server")
+
+    def stop(self) -> None:
+        if self._process:
+            self._process.terminate()
+            self._process.wait(PATIENCE)
+
+    def _answers(self) -> bool:
+        assert self._process
+        assert self._process.poll() is None, "the Prefect server has ended"
+        try:
+            return httpx.get(f"{self.url}/health", trust_env=False).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def bury(self, flow_run_ids: list[str]) -> None:
+        """Mark runs whose process is gone as crashed: in service, the worker or the heartbeat automation does it."""
+        for each in flow_run_ids:
+            if httpx.get(f"{self.url}/flow_runs/{each}", trust_env=False).json()["state"]["type"] not in FINAL:
+                state = {"type": "CRASHED", "name": "Crashed", "message": "Its process is gone."}
+                answer = httpx.post(
+                    f"{self.url}/flow_runs/{each}/set_state", json={"state": state, "force": True}, trust_env=False
+                )
+                answer.raise_for_status()
+
+
+class Cloud:
+    """A Daytona emulator, asked from threads and processes alike."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.daytona_emulator", "--until-stdin-closes"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert self._process.stdout
+        told = json.loads(self._process.stdout.readline())
+        self.isolation: str = told.get("isolation", "none")
+        self.limits: list[str] = told.get("limits", [told.get("isolation_refused", "")])
+        self.api_key, self.api_url = "emulator-key", told.get("api_url", "")
+        self._operator = httpx.Client(
+            base_url=self.api_url.removesuffix("api") + "emulator/",
+            headers={"Authorization": f"Bearer {self.api_key}"},
+            trust_env=False,
+        )
+
+    def fault(self, kind: str, **options: Any) -> None:
+        """See the emulator's README."""
+        self._operator.post("faults", json={"kind": kind, **options}).raise_for_status()
+
+    def clear_faults(self) -> None:
+        self._operator.delete("faults").raise_for_status()
+
+    def sandboxes(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._operator.get("sandboxes").raise_for_status().json()
+        return found
+
+    def refused(self) -> int:
+        """How many requests a fault has struck so far."""
+        journal = self._operator.get("journal").raise_for_status().json()
+        return sum(entry["status"] in (429, 500, 502) for entry in journal)
+
+    def task_apps(self) -> list[psutil.Process]:
+        return [child for child in psutil.Process(self._process.pid).children(recursive=True) if is_task_app(child)]
+
+    def close(self) -> None:
+        self._operator.close()
+        self._process.communicate(timeout=PATIENCE)  # closes its standard input
+
+
+class Run:
+    """`engine-bench run` or `resume`, in a process group of its own as a shell gives it."""
+
+    def __init__(self, scene: "Scene", *words: str) -> None:
+        self._lines: list[str] = []
+        self.process = subprocess.Popen(
+            [str(Path(sys.executable).with_name("engine-bench")), *words],
+            cwd=scene.home,
+            env=scene.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self._readers = [
+            threading.Thread(target=self._read, args=(stream,), daemon=True)
+            for stream in (self.process.stdout, self.process.stderr)
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    def _read(self, stream: Any) -> None:
+        for line in stream:
+            self._lines.append(line)
+
+    @property
+    def said(self) -> str:
+        return "".join(self._lines)
+
+    @property
+    def announced(self) -> int:
+        """Rollouts that it has said to be finished, less those that it said to have no score."""
+        done = max((int(count) for count in PROGRESS.findall(self.said)), default=0)
+        return done - max((int(count) for count in UNSCORED.findall(self.said)), default=0)
+
+    def reach(self, step: str) -> None:
+        """Wait until the step is about to begin; with `eval`, until a few rollouts are finished."""
+        if step == "eval":
+            reached: Callable[[], bool] = lambda: self.announced >= 3  # noqa: E731
+        elif step == STEPS[0]:
+            reached = lambda: f"{ROLLOUTS} rollouts of" in self.said  # noqa: E731
+        else:
+            done = re.compile(rf"{STEPS[STEPS.index(step) - 1]} · lane 1 +Completed")
+            reached = lambda: done.search(self.said) is not None  # noqa: E731
+        eventually(lambda: reached() or self._ended_early(step), step)
+
+    def _ended_early(self, step: str) -> bool:
+        assert self.process.poll() is None, f"The run ended before {step}:\n{self.said}"
+        return False
+
+    def wait(self) -> int:
+        code = self.process.wait(PATIENCE)
+        for reader in self._readers:
+            reader.join(PATIENCE)
+        return code
+
+    def press_ctrl_c(self) -> None:
+        """The terminal sends SIGINT to the whole foreground group."""
+        os.killpg(self.process.pid, signal.SIGINT)
+
+    def task_apps(self) -> list[psutil.Process]:
+        return [child for child in psutil.Process(self.process.pid).children(recursive=True) if is_task_app(child)]
+
+
+class Scene:
+    """One home, in which one eval is run, disturbed and resumed."""
+
+    def __init__(self, home: Path, server: PrefectServer, cloud: Cloud | None) -> None:
+        self.home = home
+        self.server = server
+        self.cloud = cloud
+        self.backend: BackendName = "daytona" if cloud else "local"
+        self.temporary = home / "tmp"
+        self.temporary.mkdir(parents=True)
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        self.environment = kept | {
+            "ENGINE_BENCH_DATA_DIR": str(home / "data"),
+            "ENGINE_BENCH_CACHE_DIR": str(home / "cache"),
+            "ENGINE_BENCH_RESULTS_DIR": str(home / "results"),
+            "PREFECT_API_URL": server.url,
+            "TMPDIR": str(self.temporary),
+            "COLUMNS": "200",
+        }
+        if cloud:
+            self.environment |= {
+                "DAYTONA_API_KEY": cloud.api_key,
+                "DAYTONA_API_URL": cloud.api_url,
+                "DAYTONA_TARGET": "us",
+            }
+
+    def run(self) -> Run:
+        what = ("--agent", "gold", "--benchmark", "hello-world", "--attempts", str(ROLLOUTS), "--concurrency", "1")
+        return Run(self, "run", "--backend", self.backend, "--snapshot", "none", *what)
+
+    def resume(self) -> Run:
+        return Run(self, "resume", str(self._ask("SELECT name FROM runs")[0][0]))
+
+    def finished(self) -> dict[str, tuple[str, float]]:
+        """Time and reward of each scored rollout in the store."""
+        asked = "SELECT correlation_id, finished_at, json_extract(row, '$.reward') FROM rollouts WHERE scored"
+        return {correlation_id: (at, reward) for correlation_id, at, reward in self._ask(asked)}
+
+    def _ask(self, query: str) -> list[Any]:
+        with closing(sqlite3.connect(self.home / "results" / "rollouts.db")) as store:
+            return store.execute(query).fetchall()
+
+    def sweep(self) -> None:
+        """What runs each hour in service. Runs that died without a word have been marked by then."""
+        self.server.bury(self._flow_runs())
+        done = subprocess.run(
+            [sys.executable, "-c", SWEEP],
+            env=self.environment,
+            cwd=self.home,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+
+    def _flow_runs(self) -> list[str]:
+        owners = [path.read_text() for path in (self.home / "cache").glob("sandboxes/*/owner.json")]
+        labels = [json.dumps(sandbox["labels"]) for sandbox in self.cloud.sandboxes()] if self.cloud else []
+        uuid = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+        return sorted({found for text in (*owners, *labels) for found in re.findall(uuid, text)})
+
+    def leftovers(self) -> list[str]:
+        """What should be gone: sandboxes, processes, mounts, files for a while."""
+        sandboxes = [path.name for path in (self.home / "cache" / "sandboxes").glob("*/")]
+        if self.cloud:
+            sandboxes += [sandbox["name"] for sandbox in self.cloud.sandboxes()]
+        mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines() if self._owns(line)]
+        processes = [f"process {process.pid}: {process.cmdline()[:4]}" for process in self._processes()]
+        return [*sandboxes, *mounts, *processes, *(path.name for path in self.temporary.iterdir())]
+
+    def _owns(self, line: str) -> bool:
+        return f"{self.home}/" in line
+
+    def _processes(self) -> Iterator[psutil.Process]:
+        for process in psutil.process_iter():
+            try:
+                told = f"{process.cmdline()} {process.cwd()} {process.environ()}"
+                alive = process.status() != psutil.STATUS_ZOMBIE
+            except psutil.Error:
+                continue
+            if alive and self._owns(f"{told}/"):
+                yield process
+
+
+def is_task_app(process: psutil.Process) -> bool:
+    try:
+        return "task_app" in process.cmdline()
+    except psutil.Error:
+        return False
+
+
+@contextmanager
+def prefect_server(home: Path) -> Iterator[PrefectServer]:
+    server = PrefectServer(home)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@contextmanager
+def cloud() -> Iterator[Cloud]:
+    emulator = Cloud()
+    try:
+        yield emulator
+    finally:
+        emulator.close()

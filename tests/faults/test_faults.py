@@ -1,0 +1,70 @@
+"""The most telling faults: nothing is lost, done twice, or left behind. All of them: `make test-faults`."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.faults import (
+    Fault,
+    ctrl_c_twice,
+    disturb,
+    kill_flow,
+    kill_task_app,
+    let_api_fail,
+    mend_cloud,
+    take_server_away,
+)
+from tests.faults.scene import Cloud, PrefectServer, Scene, cloud, prefect_server
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
+    with prefect_server(tmp_path_factory.mktemp("prefect")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def emulator() -> Iterator[Cloud]:
+    with cloud() as emulator:
+        if emulator.isolation == "none":
+            pytest.skip(f"sandboxes can't run commands on this machine: {'; '.join(emulator.limits)}")
+        yield emulator
+
+
+@pytest.fixture
+def local(tmp_path: Path, server: PrefectServer) -> Scene:
+    return Scene(tmp_path / "home", server, None)
+
+
+@pytest.fixture
+def daytona(tmp_path: Path, server: PrefectServer, emulator: Cloud) -> Scene:
+    return Scene(tmp_path / "home", server, emulator)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [Fault("Ctrl-C twice", ctrl_c_twice), Fault("Prefect server away", take_server_away)],
+    ids=lambda fault: fault.name,
+)
+def test_on_this_machine(local: Scene, fault: Fault) -> None:
+    outcome = disturb(local, fault, "eval")
+    assert outcome.is_clean, (outcome.leaked, outcome.said)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [Fault("kill -9 of the flow", kill_flow), Fault("kill -9 of the task app", kill_task_app)],
+    ids=lambda fault: fault.name,
+)
+def test_in_daytona(daytona: Scene, fault: Fault) -> None:
+    outcome = disturb(daytona, fault, "eval")
+    assert outcome.is_clean, (outcome.leaked, outcome.said)
+
+
+def test_an_api_that_fails_one_time_in_five_costs_nothing(daytona: Scene) -> None:
+    outcome = disturb(daytona, Fault("20%", let_api_fail, mend_cloud), "provision")
+    assert outcome.exit_code == 0, outcome.said
+    assert outcome.is_clean, (outcome.leaked, outcome.said)
+    assert daytona.cloud
+    assert daytona.cloud.refused() > 3
