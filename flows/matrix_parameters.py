@@ -60,6 +60,8 @@ class MatrixParameters(BaseModel):
     split: str = _as_in_a_run("split")
     seeds: int = _as_in_a_run("seeds")
     instances: list[str] = _as_in_a_run("instances")
+    agent_command: str = _as_in_a_run("agent_command")
+    inference_url: str = _as_in_a_run("inference_url")
     timeout: int = _as_in_a_run("timeout")
     attempts: int = _as_in_a_run("attempts")
     concurrency: int = _as_in_a_run("concurrency")
