@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: eval eval-daytona serve deploy test test-service test-scale-out test-agents agents check format bench lock clean
+.PHONY: eval eval-daytona serve deploy test test-service test-faults test-scale-out test-agents agents check format bench lock clean
 
 eval: $(READY)
 	@$(BIN)/engine-bench run --local --agent gold --benchmark sample
@@ -38,6 +38,10 @@ agents: .agents/.ready
 # What takes minutes: faults of a whole service; and PostgreSQL, Redis (Debian's packages) and two workers.
 test-service: $(READY)
 	$(BIN)/pytest -m slow
+
+# Each fault at each step on each backend; prints the table of docs/reliability.md.
+test-faults: $(READY)
+	$(BIN)/python -m tests.faults
 
 test-scale-out: $(READY)
 	$(BIN)/pytest -m scale_out

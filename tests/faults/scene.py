@@ -95,9 +95,9 @@ class PrefectServer:
 class Cloud:
     """A Daytona emulator, asked from threads and processes alike."""
 
-    def __init__(self) -> None:
+    def __init__(self, *options: str) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.daytona_emulator", "--until-stdin-closes"],
+            [sys.executable, "-m", "tests.daytona_emulator", "--until-stdin-closes", *options],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
@@ -303,8 +303,9 @@ def prefect_server(home: Path) -> Iterator[PrefectServer]:
 
 
 @contextmanager
-def cloud() -> Iterator[Cloud]:
-    emulator = Cloud()
+def cloud(*options: str) -> Iterator[Cloud]:
+    """An emulator, with the options of its command line."""
+    emulator = Cloud(*options)
     try:
         yield emulator
     finally:
