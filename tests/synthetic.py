@@ -5,6 +5,7 @@ works, and the hidden tests are spread over two modules, as in the real EngineBe
 """
 
 import json
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -183,6 +184,18 @@ def write_crate(folder: Path, lines: int) -> None:
     _write(folder / "src/engine/mod.rs", f"{declared}\n{_GAME}")
     for number in range(parts):
         _write(folder / f"src/engine/part_{number:03}.rs", _part(number))
+
+
+def add_dependency(crate: Path, repository: Path) -> None:
+    """Make a crate need `dice`, which lies in a repository of its own."""
+    _write(repository / "Cargo.toml", '[package]\nname = "dice"\nversion = "1.0.0"\nedition = "2021"\n')
+    _write(repository / "src/lib.rs", "pub const SIDES: u32 = 10;\n")
+    as_someone = ["git", "-C", str(repository), "-c", "user.name=Test", "-c", "user.email=test@example.invalid"]
+    for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", "Dice"]):
+        subprocess.run([*as_someone, *command], check=True)
+    with (crate / "Cargo.toml").open("a") as manifest:
+        manifest.write(f'[dependencies]\ndice = {{ git = "file://{repository}" }}\n')
+    (crate / "Cargo.lock").unlink()
 
 
 _GAME = """\

@@ -1,6 +1,7 @@
 """What a benchmark is to the task app, and to whoever plans a run. No HTTP, no agents."""
 
-from collections.abc import Iterable, Mapping
+import shutil
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
@@ -137,7 +138,10 @@ class Benchmark(Protocol):
         ...
 
     def seal(self) -> None:
-        """Remove reference solutions and hidden tests from the disk: from now on they are in memory alone."""
+        """Remove all from the disk that agents need not be given: from now on secrets are in memory alone.
+
+        For a private copy. Raises BenchmarkError if it is somebody's clone.
+        """
         ...
 
     async def warm(self, work: Path, slots: int, isolation: Isolation, cache: BuildCache = NO_CACHE) -> None:
@@ -155,6 +159,23 @@ class Benchmark(Protocol):
     async def close(self) -> None:
         """End what `warm` and `grade` started. Fine if they never ran."""
         ...
+
+
+def strip(copy: Path, kept: Collection[str]) -> None:
+    """Remove all entries but these from a folder of a private copy: a clone may hold solutions in more places than one.
+
+    Raises:
+        BenchmarkError: it is somebody's clone.
+    """
+    if (copy / ".git").exists():
+        raise BenchmarkError(f"{copy} is a clone, from which nothing is removed. Seal a copy without its .git.")
+    for entry in copy.iterdir():
+        if entry.name in kept:
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
 
 
 class InstanceSet:

@@ -2,12 +2,11 @@
 
 import asyncio
 import json
-import shutil
 from pathlib import Path
 
 from task_app import source_rules
-from task_app.benchmarks.base import NO_CACHE, Instance, InstanceSet, ReferenceFile, Task, Work
-from task_app.benchmarks.classic_files import GOLD, SCAFFOLD, SEALED, load
+from task_app.benchmarks.base import NO_CACHE, Instance, InstanceSet, ReferenceFile, Task, Work, strip
+from task_app.benchmarks.classic_files import KEPT, SCAFFOLD, SEALED, load
 from task_app.benchmarks.scaffold import copy_scaffold, declarations
 from task_app.build_cache import BuildCache
 from task_app.errors import InfrastructureFailure
@@ -74,8 +73,8 @@ class Classic:
 
     def seal(self) -> None:
         """The crate stays: it is what agents are given anyway."""
+        strip(self._folder, KEPT)
         (self._folder / SEALED).touch()
-        shutil.rmtree(self._folder / GOLD)
 
     async def warm(self, work: Path, slots: int, isolation: Isolation, cache: BuildCache = NO_CACHE) -> None:
         self._grader = Grader(self._scaffold, work / "grading", slots=slots, isolation=isolation, cache=cache)

@@ -21,6 +21,8 @@ from task_app.benchmarks.scaffold import blanked
 INSTANCES = "data/instances/single"
 SCAFFOLD = "scaffold"
 GOLD = "gold"
+KEPT = ("data", SCAFFOLD, "benchmark.json")
+"""What of a benchmark's folder holds no secret."""
 SEALED = "gold.sealed"
 """Stands in place of `gold` once reference solutions and hidden tests were removed."""
 

@@ -9,22 +9,23 @@
 
 import json
 import re
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from task_app import rust
 from task_app.benchmarks import harbor_toml
-from task_app.benchmarks.base import BenchmarkError, Instance, StoredFile
+from task_app.benchmarks.base import BenchmarkError, Instance, StoredFile, strip
 from task_app.benchmarks.classic_files import difficulty
 from task_app.benchmarks.harbor_toml import Config
 
 SEALED = "harbor.sealed"
 """Stands in the benchmark's folder once reference solutions and hidden tests were removed."""
 
-_SECRET = ("solution", "tests")
+_KEPT = ("harbor-root", "benchmark.json")
+_KEPT_OF_TASK = ("task.toml", "instruction.md", "environment")
 _CANARY = re.compile(r"^.*(?:\bcanary\b|SHOULD NEVER APPEAR IN TRAINING).*\n?", re.IGNORECASE | re.MULTILINE)
 _FILE_TO_EDIT = re.compile(r"\bedit the file `(?:/app/)?(?P<path>[^`]+)`", re.IGNORECASE)
 _CARDS = re.compile(r"^```json\n(?P<cards>.*?)^```", re.DOTALL | re.MULTILINE)
@@ -85,13 +86,17 @@ def load(folder: Path) -> dict[str, HarborTask]:
 
 
 def seal(folder: Path) -> None:
-    """Remove what only memory may hold from now on."""
-    (folder / SEALED).touch()
+    """Remove what only memory may hold from now on. Raises BenchmarkError if it is somebody's clone."""
     tasks = tasks_folder(folder)
-    for task in tasks.glob("*/task.toml") if tasks else ():
-        for secret in _SECRET:
-            if (task.parent / secret).exists():
-                shutil.rmtree(task.parent / secret)
+    assert tasks is not None
+    names = [path.parent.name for path in tasks.glob("*/task.toml")]
+    outermost_first = [parent for parent in reversed(tasks.parents) if parent.is_relative_to(folder)]
+    for outer, inner in pairwise([*outermost_first, tasks]):
+        strip(outer, [inner.name, *_KEPT])
+    strip(tasks, [*names, *_KEPT])
+    for name in names:
+        strip(tasks / name, _KEPT_OF_TASK)
+    (folder / SEALED).touch()
 
 
 def _load_one(folder: Path) -> HarborTask:

@@ -89,13 +89,30 @@ def test_nobody_is_told_the_solution_or_the_tests(clone: Path) -> None:
 
 
 def test_sealing_leaves_secrets_in_memory_alone(clone: Path) -> None:
+    (clone / "notes").mkdir()
+    (clone / "notes/solutions.md").write_text("game.hit")
+    (clone / "tasks/df-001-specimen/README.md").write_text("game.hit")
+    (clone / "tasks").rename(clone / "dataset-tasks")
+    (clone / "dataset").mkdir()
+    (clone / "dataset-tasks").rename(clone / "dataset/tasks")
     benchmark = open_benchmark(clone)
     benchmark.seal()
-    left = "".join(path.read_text() for path in (clone / "tasks").rglob("*") if path.is_file())
+    assert {path.name for path in clone.iterdir()} == {"dataset", "harbor-root", "harbor.sealed"}
+    left = "".join(path.read_text() for path in (clone / "dataset").rglob("*") if path.is_file())
     assert not [secret for secret in ("game.hit", "eval_tests", "reward") if secret in left]
     assert benchmark.reference(benchmark.instances()[0]) is not None
     with pytest.raises(BenchmarkError, match="Upload the benchmark again"):
         open_benchmark(clone)
+
+
+def test_nothing_is_removed_from_somebodys_clone(clone: Path, tmp_path: Path) -> None:
+    synthetic.write_classic(tmp_path / "classic", instances=2, lines=100)
+    for folder in (clone, tmp_path / "classic"):
+        (folder / ".git").mkdir()
+        before = _names(folder)
+        with pytest.raises(BenchmarkError, match="is a clone"):
+            open_benchmark(folder).seal()
+        assert _names(folder) == before
 
 
 def _without(path: str) -> Callable[[Path], None]:

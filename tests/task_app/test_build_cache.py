@@ -3,7 +3,6 @@
 import asyncio
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from task_app.build_cache import BuildCache
 from task_app.grading import Grader
 from task_app.isolation import Isolation, Jail, Level
 from task_app.slots import Slot, SlotPool
+from tests import synthetic
 from tests.task_app.grading_fixtures import GOLD, open_directory, submission, write_scaffold
 
 
@@ -126,17 +126,8 @@ async def test_a_second_grader_needs_neither_network_nor_build(folder: Path) -> 
     isolation = await Isolation.detect(folder)
     if isolation.level is Level.PROCESS:
         pytest.skip("this machine gives nothing that keeps agents away from a cache")
-    dependency = folder / "dice"
-    (dependency / "src").mkdir(parents=True)
-    (dependency / "Cargo.toml").write_text('[package]\nname = "dice"\nversion = "1.0.0"\nedition = "2021"\n')
-    (dependency / "src/lib.rs").write_text("pub const SIDES: u32 = 10;\n")
-    as_someone = ["git", "-c", "user.name=Test", "-c", "user.email=test@example.invalid"]
-    for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", "Dice"]):
-        await asyncio.to_thread(subprocess.run, [*as_someone, *command], cwd=dependency, check=True)
     scaffold = write_scaffold(folder / "scaffold")
-    with (scaffold / "Cargo.toml").open("a") as manifest:
-        manifest.write(f'[dependencies]\ndice = {{ git = "file://{dependency}" }}\n')
-    (scaffold / "Cargo.lock").unlink()
+    synthetic.add_dependency(scaffold, folder / "dice")
     cache = BuildCache(folder / "cache")
     for number in (1, 2):
         grader = Grader(scaffold, folder / f"work-{number}", isolation=isolation, cache=cache)
@@ -144,7 +135,7 @@ async def test_a_second_grader_needs_neither_network_nor_build(folder: Path) -> 
         grade = await grader.grade(submission(GOLD.replace("10 *", "dice::SIDES *")))
         assert grade.reward == 1.0, grade.compile_output
         await grader.close()
-        await asyncio.to_thread(shutil.rmtree, dependency, ignore_errors=True)
+        await asyncio.to_thread(shutil.rmtree, folder / "dice", ignore_errors=True)
     kinds = {each.name.partition("-")[0] for each in cache.entries()}
     assert kinds == ({"dependencies", "build"} if isolation.has_own_root else {"dependencies"})
 
