@@ -6,6 +6,10 @@ from pathlib import Path
 from core.errors import ConfigurationError
 from core.settings import Settings
 from flows import fetch
+from task_app.benchmarks import Benchmark
+from task_app.benchmarks.harbor import Harbor
+from task_app.benchmarks.harbor_image import image_root
+from task_app.errors import InfrastructureFailure
 
 BUNDLED = Path(__file__).resolve().parent.parent / "benchmarks"
 HARBOR_ROOT = "harbor-root"
@@ -48,6 +52,15 @@ def parts(folder: Path, harbor_root: str = "") -> dict[str, Path]:
             f"There is no folder {root}. --harbor-root names one that holds what the tasks' images hold under /app."
         )
     return {"benchmark": folder, f"benchmark/{HARBOR_ROOT}": root}
+
+
+def require_images(benchmark: Benchmark, folder: Path, harbor_root: str = "") -> None:
+    """Raises ConfigurationError for a benchmark in the Harbor layout if nobody says what its images hold."""
+    if isinstance(benchmark, Harbor) and not harbor_root:
+        try:
+            image_root(folder, benchmark.instances()[0].id)
+        except InfrastructureFailure as error:
+            raise ConfigurationError(str(error)) from error
 
 
 def commit(folder: Path) -> str | None:

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from core.errors import ConfigurationError, InfrastructureError
 from core.settings import Settings
-from flows.benchmarks import benchmark_dir, parts
+from flows.benchmarks import benchmark_dir, parts, require_images
 from sandboxes import bundle
 from task_app.agents import AGENTS
 from task_app.benchmarks import Benchmark, Instance, open_benchmark
@@ -79,9 +79,11 @@ async def verify(
     """
     folder = benchmark_dir(name, settings, path)
     try:
-        instances = open_benchmark(folder).instances(split or None)
+        benchmark = open_benchmark(folder)
+        instances = benchmark.instances(split or None)
     except TaskAppError as error:
         raise ConfigurationError(str(error)) from error
+    require_images(benchmark, folder, harbor_root)
     with _workplace(settings) as work:
         await asyncio.to_thread(_copy, parts(folder, harbor_root), work)
         benchmark = open_benchmark(work / "benchmark", name)

@@ -73,6 +73,9 @@ async def test_what_can_not_be_verified(tmp_path: Path) -> None:
     synthetic.write_harbor(tmp_path / "clone", instances=2, lines=100)
     with pytest.raises(ConfigurationError, match="--harbor-root names one"):
         await check(tmp_path / "clone", tmp_path, harbor_root=str(tmp_path / "nowhere"))
+    shutil.rmtree(tmp_path / "clone/harbor-root")
+    with pytest.raises(ConfigurationError, match="Give one with --harbor-root DIR"):
+        await check(tmp_path / "clone", tmp_path)
     with pytest.raises(ConfigurationError, match="has no split 'x'"):
         await check(tmp_path / "clone", tmp_path, split="x")
 
