@@ -7,13 +7,15 @@ import sys
 import psutil
 from rich.console import Console
 
-from tests.bench import agents, grading, orchestration, scale
+from tests.bench import agents, daytona, grading, load, orchestration, scale
 
 BENCHMARKS = {
     "grading": grading.measure,
     "orchestration": orchestration.measure,
+    "daytona": daytona.measure,
     "agents": agents.measure,
     "scale": scale.measure,
+    "load": load.measure,
 }
 
 
