@@ -36,7 +36,7 @@ def overview(settings: Settings) -> Group:
     return Group(benchmarks, "", agents)
 
 
-def instances(name: str, settings: Settings) -> Table:
+def instances(name: str, settings: Settings, path: str = "") -> Table:
     """The instances of a benchmark in seed order.
 
     Raises:
@@ -46,7 +46,7 @@ def instances(name: str, settings: Settings) -> Table:
         known = ", ".join(get_args(BenchmarkName))
         raise ConfigurationError(f"There is no benchmark {name!r}. Known benchmarks: {known}.")
     try:
-        listed = open_benchmark(benchmark_dir(name, settings)).instances()
+        listed = open_benchmark(benchmark_dir(name, settings, path)).instances()
     except TaskAppError as error:
         raise ConfigurationError(str(error)) from error
     table = Table("seed", "instance", "split", "difficulty", "title", title=name, title_justify="left")

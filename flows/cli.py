@@ -106,15 +106,18 @@ def show(run: str = "latest", instance: str | None = None, /) -> None:
 
 
 @app.command(name="list")
-def list_(*, benchmark: str | None = None) -> None:
+def list_(*, benchmark: str | None = None, path: str = "") -> None:
     """List benchmarks and agents, or the instances of one benchmark.
 
     Parameters
     ----------
     benchmark
         Show this benchmark's instances.
+    path
+        Folder of the benchmark, for `harbor` and `engine-bench`.
     """
-    Console().print(catalogue.instances(benchmark, Settings()) if benchmark else catalogue.overview(Settings()))
+    settings = Settings()
+    Console().print(catalogue.instances(benchmark, settings, path) if benchmark else catalogue.overview(settings))
 
 
 @app.command(name="doctor")

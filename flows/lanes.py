@@ -67,6 +67,16 @@ class Job:
             # the sandbox has a copy of its own: what an agent must not see need not stay on its disk
             "ENGINE_BENCH_SEAL": SecretStr("1"),
             **self.agent_environment,
+            **self._build_cache(),
+        }
+
+    def _build_cache(self) -> Mapping[str, SecretStr]:
+        """Builds that outlive a sandbox, where that is a folder of this machine."""
+        if self.plan.parameters.backend != "local":
+            return {}
+        return {
+            "ENGINE_BENCH_BUILD_CACHE": SecretStr(str(self.settings.builds_dir)),
+            "ENGINE_BENCH_BUILD_CACHE_LIMIT": SecretStr(str(self.settings.builds_limit)),
         }
 
 

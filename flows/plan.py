@@ -122,6 +122,8 @@ def make_plan(
         ids = tuple(instance.id for instance in benchmark.instances(parameters.split or None))
     except TaskAppError as error:
         raise ConfigurationError(str(error)) from error
+    if parameters.backend == "local" and not parameters.task_app_url:
+        benchmarks.require_images(benchmark, folder, parameters.harbor_root)
     seeds = _choose(ids, parameters, benchmark)
     wire_seeds = [seed + attempt * len(ids) for attempt in range(parameters.attempts) for seed in seeds]
     missing = [seed for seed in wire_seeds if seed not in scored]
