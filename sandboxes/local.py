@@ -21,7 +21,7 @@ from pydantic import SecretStr
 
 from core.errors import ConfigurationError, InfrastructureError
 from core.settings import Settings
-from sandboxes.base import Backend, Endpoint, Sandbox, SandboxRecord, SandboxSpec, env_file
+from sandboxes.base import Backend, Endpoint, Machine, Sandbox, SandboxRecord, SandboxSpec, env_file
 from sandboxes.bundle import Bundle
 from sandboxes.health import wait_until_healthy
 from sandboxes.local_dir import Ownership, SandboxDir, Server, explained
@@ -59,6 +59,17 @@ class LocalBackend(Backend):
         # Resolved, as the working directories of processes are compared with it.
         self._root = settings.sandboxes_dir.expanduser().resolve()
         self._own_venv = settings.local_venv
+
+    async def prepare(self, machine: Machine, bundle: Bundle, tools: tuple[str, ...]) -> Machine:
+        """Clear away what runs have left whose process was killed: where no sweep is scheduled, nobody else would."""
+        for record in await self.list():
+            if record.owner_alive is False:
+                logger.info("Removing %s: the process of its run is gone.", record.spec.name)
+                try:
+                    await self.cleanup(record.spec)
+                except InfrastructureError as error:
+                    logger.warning("%s", error)
+        return machine
 
     async def provision(self, spec: SandboxSpec) -> Sandbox:
         await _in_thread(self._provision, spec)

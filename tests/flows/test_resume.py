@@ -47,6 +47,7 @@ def test_a_killed_run_keeps_what_it_had_finished(command_line: CommandLine) -> N
     assert resumed.document["counts"]["scored"] == 100
     after = _finished(command_line)
     assert {cid: after[cid] for cid in before} == before
+    assert command_line.sandboxes() == [], "the next run clears away what a killed one has left"
 
 
 def test_resuming_a_finished_run_is_harmless(command_line: CommandLine) -> None:
