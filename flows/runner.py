@@ -64,7 +64,8 @@ def conduct(flow_run: Callable[[], Coroutine[Any, Any, tuple[Outcome, int]]]) ->
     try:
         with temporary_settings(_server_settings(stderr)), console.live(stderr):
             return asyncio.run(flow_run())
-    except (KeyboardInterrupt, Terminated) as ending:
+    # what was cancelled more than once leaves asyncio.run as a cancellation, not as the interrupt that it was
+    except (KeyboardInterrupt, asyncio.CancelledError, Terminated) as ending:
         stderr.print("[yellow]Stopped.[/] The sandboxes were cleaned up, and what was scored is kept.")
         return None, TERMINATED if isinstance(ending, Terminated) else INTERRUPTED
 

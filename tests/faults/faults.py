@@ -43,7 +43,8 @@ class Outcome:
 
     @property
     def is_clean(self) -> bool:
-        return (self.resumed, self.lost, self.doubled, self.leaked) == (0, 0, 0, [])
+        """Whether nothing is missing, and nobody was shown a traceback."""
+        return (self.resumed, self.lost, self.doubled, self.leaked) == (0, 0, 0, []) and "Traceback" not in self.said
 
 
 def disturb(scene: Scene, fault: Fault, step: str) -> Outcome:
