@@ -69,7 +69,7 @@ def job_arguments(request: EvalRequest) -> dict[str, Any]:
             "benchmark": request.benchmark,
             "split": request.split,
             "run_id": request.run_id,
-            "others": request.others,
+            **({"others": request.others} if request.others else {}),
         },
         "concurrency": request.max_concurrent,
         "timeout": request.rollout_timeout,

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -128,11 +128,11 @@ async def sweep_sandboxes(parameters: SweepParameters) -> list[Verdict]:
 
 
 async def our_sandboxes(
-    settings: Settings, left_out: Callable[[str, EngineBenchError], None]
+    settings: Settings, left_out: Callable[[str, EngineBenchError], None], backends: Iterable[str] = BACKENDS
 ) -> AsyncIterator[tuple[Backend, SandboxRecord]]:
     """All sandboxes that carry our mark. A backend that is not set up here, or does not answer, is `left_out`."""
     settings = await with_daytona_credentials(settings)
-    for name in BACKENDS:
+    for name in backends:
         try:
             backend = open_backend(name, settings)
             records = await backend.list()
