@@ -148,7 +148,7 @@ class Matrix:
 
     async def _cost(self) -> float | None:
         """US dollars so far, None where no agent tells."""
-        rows = [row for run_id in self._runs.values() for row in await self._store.rows(run_id)]
+        rows = [row for run_id in list(self._runs.values()) for row in await self._store.rows(run_id)]
         told = [row.cost_usd for row in rows if row.cost_usd is not None]
         return math.fsum(told) if told else None
 
