@@ -7,7 +7,7 @@ Words on the command line narrow it down: `python -m tests.faults local eval "Ct
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from itertools import product
 from pathlib import Path
 
@@ -47,7 +47,8 @@ def attempt(
     fault: Fault, step: str, backend: BackendName, home: Path, server: PrefectServer, emulator: Cloud | None
 ) -> Outcome:
     scene = Scene(home, server, emulator if backend == "daytona" else None)
-    return disturb(scene, fault, step)
+    with closing(scene):
+        return disturb(scene, fault, step)
 
 
 def line(fault: Fault, step: str, backend: BackendName, outcome: Outcome) -> str:

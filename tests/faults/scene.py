@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -270,6 +270,12 @@ class Scene:
         mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines() if self._owns(line)]
         processes = [f"process {process.pid}: {process.cmdline()[:4]}" for process in self._processes()]
         return [*sandboxes, *mounts, *processes, *(path.name for path in self.temporary.iterdir())]
+
+    def close(self) -> None:
+        """End what still runs, e.g. where a trial was broken off."""
+        for process in self._processes():
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
 
     def _owns(self, line: str) -> bool:
         return f"{self.home}/" in line

@@ -1,6 +1,7 @@
 """The most telling faults: nothing is lost, done twice, or left behind. All of them: `make test-faults`."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -33,13 +34,15 @@ def emulator() -> Iterator[Cloud]:
 
 
 @pytest.fixture
-def local(tmp_path: Path, server: PrefectServer) -> Scene:
-    return Scene(tmp_path / "home", server, None)
+def local(tmp_path: Path, server: PrefectServer) -> Iterator[Scene]:
+    with closing(Scene(tmp_path / "home", server, None)) as scene:
+        yield scene
 
 
 @pytest.fixture
-def daytona(tmp_path: Path, server: PrefectServer, emulator: Cloud) -> Scene:
-    return Scene(tmp_path / "home", server, emulator)
+def daytona(tmp_path: Path, server: PrefectServer, emulator: Cloud) -> Iterator[Scene]:
+    with closing(Scene(tmp_path / "home", server, emulator)) as scene:
+        yield scene
 
 
 @pytest.mark.parametrize(
