@@ -103,7 +103,7 @@ class RunForm:
 
 
 class RunPage:
-    """The page of a run; it follows the run by itself."""
+    """The page of a run."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
@@ -115,8 +115,8 @@ class RunPage:
         return self.page.url.partition("/runs/flow-run/")[2][:36]
 
     def show_steps(self) -> None:
-        """Open the list of steps, which is there once the first of them is."""
-        self.page.get_by_role("tab", name="Task Runs").click()
+        """Load the list of steps: a page that was opened before its run began is not always refreshed by the UI."""
+        self.page.goto(f"{self.page.url.partition('?')[0]}?tab=TaskRuns")
 
     def completed(self, step: str) -> Locator:
         """The badge that says so, of a step of lane 1."""
