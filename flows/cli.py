@@ -120,6 +120,20 @@ def list_(*, benchmark: str | None = None, path: str = "") -> None:
     Console().print(catalogue.instances(benchmark, settings, path) if benchmark else catalogue.overview(settings))
 
 
+@app.command(name="open")
+def open_(*, browser: bool = True) -> None:
+    """Show the addresses of the Prefect UI, and open the last run in the browser.
+
+    Parameters
+    ----------
+    browser
+        Open a browser; `--no-browser` only shows the addresses.
+    """
+    from flows.open_ui import show_addresses  # noqa: PLC0415 - brings Prefect along, which takes a second to import
+
+    show_addresses(Settings(), browser=browser)
+
+
 @app.command(name="doctor")
 def doctor_(*, json: Annotated[bool, Parameter(negative="")] = False) -> int:
     """Check what each backend and agent needs, and tell how to get what is missing.

@@ -83,11 +83,11 @@ class LocalServer:
         self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         with FileLock(self._lock):
             record = self.find()
-            if record is None:
-                announce("Starting a local Prefect server (about 10 s; it stays up for later runs)")
-                record = self._spawn()
-            self._await_answer(record)
-            return record
+            if record is not None:
+                self._await_answer(record)
+                return record
+            announce("Starting a local Prefect server (about 10 s; it stays up for later runs)")
+            return self._start()
 
     def stop(self) -> ServerRecord | None:
         """Stop the server and return what was stopped, None if nothing ran."""
@@ -103,12 +103,25 @@ class LocalServer:
         self._record.unlink(missing_ok=True)
         return record
 
+    def _start(self, tries: int = 3) -> ServerRecord:
+        """A server that answers; another port where somebody else has taken the first one meanwhile."""
+        record = self._spawn()
+        try:
+            self._await_answer(record)
+        except InfrastructureError:
+            if tries == 1 or _free_port(record.port) == record.port:
+                raise
+            return self._start(tries - 1)
+        return record
+
     def _spawn(self) -> ServerRecord:
         port = _free_port(DEFAULT_PORT)
         environment = os.environ | {
             "PREFECT_HOME": str(self.home),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_UI_URL": f"http://127.0.0.1:{port}",
+            # the pages would ask the default port otherwise, and show another server's runs, or none
+            "PREFECT_UI_API_URL": f"http://127.0.0.1:{port}/api",
             "PREFECT_LOGGING_SERVER_LEVEL": "WARNING",
         }
         command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
@@ -160,10 +173,25 @@ def check_api(api_url: str, headers: dict[str, str]) -> None:
 
 
 def _answers(record: ServerRecord) -> bool:
+    """Whether our process, and no other that took the port before it, answers as a Prefect server."""
+    if not _listens(record):
+        return False
     try:
         return httpx.get(f"{record.api_url}/health", timeout=5).status_code == 200
     except httpx.HTTPError:
         return False
+
+
+def _listens(record: ServerRecord) -> bool:
+    process = record.process()
+    if process is None:
+        return False
+    try:
+        family = [process, *process.children(recursive=True)]
+        sockets = [connection for member in family for connection in member.net_connections(kind="tcp")]
+    except psutil.NoSuchProcess:
+        return False
+    return any(each.status == psutil.CONN_LISTEN and each.laddr.port == record.port for each in sockets)
 
 
 def _free_port(wanted: int) -> int:
