@@ -172,4 +172,7 @@ def _fired(server: Server, automation: str) -> bool:
 def _without_trigger_ids(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _without_trigger_ids(inner) for key, inner in value.items() if key != "id"}
-    return [_without_trigger_ids(inner) for inner in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        # the server holds the names of events as a set, and lists them in any order
+        return sorted((_without_trigger_ids(inner) for inner in value), key=str)
+    return value
