@@ -43,7 +43,15 @@ def task_app(tmp_path: Path) -> Iterator[str]:
 
 def test_it_is_used_and_left_running(command_line: CommandLine, task_app: str) -> None:
     run = command_line(
-        "run", "--benchmark", "hello-world", "--agent", "gold", "--task-app-url", task_app, "--json", ENVIRONMENT_API_KEY=KEY
+        "run",
+        "--benchmark",
+        "hello-world",
+        "--agent",
+        "gold",
+        "--task-app-url",
+        task_app,
+        "--json",
+        ENVIRONMENT_API_KEY=KEY,
     )
     assert run.code == 0, run.stderr
     assert run.document["mean_reward"] == 1.0
