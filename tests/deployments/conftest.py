@@ -8,26 +8,6 @@ import pytest
 
 from tests.deployments.service import Person, Server, Service
 
-MARKERS = {
-    "slow": "takes a minute or more: faults of whole services",
-    "scale_out": "needs PostgreSQL and Redis from Debian's packages, and prefect-redis",
-}
-"""Left out unless they are asked for with `-m`; `make test-service` does."""
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    for name, meaning in MARKERS.items():
-        config.addinivalue_line("markers", f"{name}: {meaning}")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.option.markexpr:
-        return
-    left_out = [item for item in items if any(item.get_closest_marker(name) for name in MARKERS)]
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
-
 
 def slow_benchmark(folder: Path) -> Path:
     """hello-world in a workspace of so many files that a rollout takes a while and an eval can be caught at it."""

@@ -18,6 +18,8 @@ from core.errors import ConfigurationError
 from deployments.automations import NOTIFICATION_BLOCK, Definition, apply_automations, read_automations
 from tests.deployments.service import Server, eventually
 
+pytestmark = pytest.mark.slow
+
 SHORT = 10
 """Seconds, the least that Prefect accepts for an absence."""
 

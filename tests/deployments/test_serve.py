@@ -15,6 +15,8 @@ from deployments.work_pool import QUEUES
 from tests.deployments.conftest import slow_benchmark
 from tests.deployments.service import PATIENCE, Person, Server, Service, eventually
 
+pytestmark = pytest.mark.slow
+
 AS_TYPED = ("prefect", "deployment", "run")
 SLOW = {"benchmark": "engine-bench", "agent": "gold", "attempts": 100, "concurrency": 1}
 

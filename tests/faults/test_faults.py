@@ -18,6 +18,8 @@ from tests.faults.faults import (
 )
 from tests.faults.scene import Cloud, PrefectServer, Scene, cloud, prefect_server
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
