@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import multiprocessing
 import os
 import secrets
 import shutil
@@ -28,6 +27,8 @@ from sandboxes.bundle import Bundle, build
 from sandboxes.conformance_kit import KEY, NONCE, READY, environment, facts, stand_in_bundle, started
 from sandboxes.local import LocalBackend
 from sandboxes.local_dir import remove_tree
+
+ROOT = Path(__file__).resolve().parents[2]
 
 PROVISIONER = """
 import asyncio, sys
@@ -376,19 +377,29 @@ def test_folders_that_a_build_left_read_only_are_removed():
     for path in (inner, inner.parent, scratch / "target"):
         path.chmod(0o500)
 
-    child = multiprocessing.get_context("fork").Process(target=_remove_as_nobody, args=(scratch / "target",))
-    child.start()
-    child.join()
-    assert child.exitcode == 0
+    child = subprocess.run(
+        [sys.executable, "-c", REMOVE_AS_NOBODY, str(scratch / "target")],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert child.returncode == 0, child.stderr
     assert not (scratch / "target").exists()
     assert stat.S_IMODE((scratch / "outside").stat().st_mode) == 0o500
     remove_tree(scratch)
 
 
-def _remove_as_nobody(path: Path) -> None:
-    if os.geteuid() == 0:
-        os.setuid(65534)
-    remove_tree(path)
+# A process of its own, which becomes nobody once all is imported: the interpreter may lie where nobody can read.
+REMOVE_AS_NOBODY = """
+import os, sys
+from pathlib import Path
+from sandboxes.local_dir import remove_tree
+
+if os.geteuid() == 0:
+    os.setuid(65534)
+remove_tree(Path(sys.argv[1]))
+"""
 
 
 # Install
