@@ -55,7 +55,7 @@ class Comparison(Difference):
 
 class BenchmarkReference(BaseModel):
     name: str
-    commit: str | None
+    commit: str | None = None
     """Of the clone that it lies in, with `-dirty` where files differ; null if it is no clone of its own."""
     content_hash: str
     """SHA-256 of what was uploaded: task app and benchmark."""
