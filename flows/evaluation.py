@@ -132,7 +132,8 @@ class Evaluation:
 
 
 def _policy(parameters: Parameters) -> Policy:
-    given = {"agent_command": parameters.agent_command, "inference_url": parameters.inference_url}
+    names = ("agent_command", "inference_url", "internet")
+    given = {name: getattr(parameters, name) for name in names}
     return Policy(
         agent=parameters.agent,
         model=parameters.model or None,

@@ -63,6 +63,7 @@ class MatrixParameters(BaseModel):
     agent_command: str = _as_in_a_run("agent_command")
     inference_url: str = _as_in_a_run("inference_url")
     timeout: int = _as_in_a_run("timeout")
+    internet: bool = _as_in_a_run("internet")
     attempts: int = _as_in_a_run("attempts")
     concurrency: int = _as_in_a_run("concurrency")
     sandboxes: int = _as_in_a_run("sandboxes")

@@ -41,6 +41,8 @@ class PolicyConfig(BaseModel):
     """Added to the agent's own."""
     max_turns: int | None = Field(default=None, ge=1)
     """Answers of the model that the agent may have; None for as many as it likes."""
+    internet: bool = False
+    """Let the agent reach the internet, where solutions may be published, unless its task forbids that."""
     inference_url: str | None = None
     """Where the model is to be asked instead of at its provider; the correlation id becomes part of the path."""
 

@@ -2,9 +2,10 @@
 
 Three levels, by what the machine allows; `Isolation.detect` tries each:
 
-- `namespace`: a process tree of its own (gone with its first process), no network unless asked for, and a root that
-  holds the system's directories read only, the jail's workspace at /workspace, its other binds, and nothing else. As
-  root the process runs as an unprivileged user; else in a user namespace without any capability.
+- `namespace`: a process tree of its own (gone with its first process), no network but a loopback with doors (doors.py)
+  unless more is asked for, and a root that holds the system's directories read only, the jail's workspace, its other
+  binds, and nothing else. As root the process runs as an unprivileged user; else in a user namespace without any
+  capability.
 - `user`: root without namespaces (an unprivileged container). The process runs as an unprivileged user and sees real
   paths.
 - `process`: neither. Only limits, an environment of its own, and the end of all its processes.
@@ -20,6 +21,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from task_app import processes
+from task_app.doors import Door, Entrance, entrance
 from task_app.errors import InfrastructureFailure
 from task_app.jail_root import SYSTEM_DIRECTORIES, Bind, lay_out
 from task_app.processes import Completed, OnOutput
@@ -31,6 +33,7 @@ HOME = Path("/home/agent")
 
 _LAUNCHER = Path(__file__).with_name("jail.sh")
 _MIB = 1 << 20
+_PROBED_PORT = 1024
 
 
 class Level(StrEnum):
@@ -69,6 +72,7 @@ class Jail:
     """A writable directory to be HOME; None: a fresh one, gone afterwards."""
     binds: tuple[Bind, ...] = ()
     network: bool = False
+    """Whether it shares this machine's network. At the levels below `namespace` all do."""
     limits: Limits = field(default_factory=Limits)
     environment: Mapping[str, str] = field(default_factory=dict)
     """Added to PATH, HOME, TMPDIR and LANG; nothing else is inherited."""
@@ -105,6 +109,10 @@ class Isolation:
     def has_own_root(self) -> bool:
         """Whether the jail's paths differ from the host's."""
         return self.level is Level.NAMESPACE
+
+    def has_own_network(self, jail: Jail) -> bool:
+        """Whether a jail sees no network but a loopback of its own."""
+        return self.level is Level.NAMESPACE and not jail.network
 
     def inside(self, jail: Jail, path: Path) -> Path:
         """What a path of the host is called in the jail.
@@ -148,18 +156,23 @@ class Isolation:
         output_limit: int = _MIB,
         on_output: OnOutput | None = None,
         grace: float = 5.0,
+        doors: Sequence[Door] = (),
     ) -> Completed:
         """Run a program (a path or name inside the jail) to its end; arguments as of `processes.run`.
+
+        Args:
+            doors: by which it reaches us where the jail has a network of its own; elsewhere they need no opening.
 
         Raises:
             InfrastructureFailure: the jail can't be set up, or the program is not there.
         """
-        with _launch_directory() as launch:
+        own_doors = doors if self.has_own_network(jail) else ()
+        with _launch_directory() as launch, entrance(own_doors) as opening:
             environment = self._environment(jail, launch)
             if not self.has_own_root and shutil.which(argv[0], path=environment["PATH"]) is None:
                 raise InfrastructureFailure(f"The program '{argv[0]}' is not there, or not executable.")
             completed = await processes.run(
-                self._command(jail, argv, launch),
+                self._command(jail, argv, launch, opening),
                 cwd=jail.workspace,
                 env=environment,
                 timeout=timeout,
@@ -169,12 +182,13 @@ class Isolation:
                 grace=grace,
                 uid=jail.uid if self.level is Level.USER else None,
                 contained=self.has_own_root,
+                inherited=opening.descriptors,
             )
             if self.has_own_root:
                 _check_started(launch, completed, argv)
         return _with_signal(completed)
 
-    def _command(self, jail: Jail, argv: Sequence[str], launch: Path) -> list[str]:
+    def _command(self, jail: Jail, argv: Sequence[str], launch: Path, opening: Entrance) -> list[str]:
         as_root = os.geteuid() == 0
         limits = _limit_words(jail.limits, own_user=as_root and self.level is not Level.PROCESS)
         if self.level is Level.PROCESS:
@@ -188,6 +202,7 @@ class Isolation:
             *(() if as_root else ("--user", "--map-root-user")),
             *("--mount", "--pid", "--ipc", "--uts", "--fork", "--kill-child=KILL"),
             *(() if jail.network else ("--net",)),
+            *opening.words,
             *("/bin/sh", str(_LAUNCHER), str(launch), str(jail.place)),
             *limits,
             *_drop_words(jail.uid if as_root else None),
@@ -210,7 +225,9 @@ class Isolation:
     async def _works(self, probe: Path) -> bool:
         try:
             jail = Jail(probe)
-            completed = await self.run(jail, ["touch", str(self.inside(jail, probe) / "reached")], timeout=20)
+            with Door(_PROBED_PORT) as door:
+                touch = ["touch", str(self.inside(jail, probe) / "reached")]
+                completed = await self.run(jail, touch, timeout=20, doors=[door])
         except InfrastructureFailure:
             return False
         return completed.exit_code == 0

@@ -54,6 +54,7 @@ async def run(
     grace: float = 5.0,
     uid: int | None = None,
     contained: bool = False,
+    inherited: Sequence[int] = (),
 ) -> Completed:
     """Run `argv` in a session of its own, and return when it and all its descendants are gone.
 
@@ -67,6 +68,7 @@ async def run(
         on_output: called with each chunk as it comes, before it is cut; must not block.
         uid: a user that runs nothing but this; all of its processes are killed at the end.
         contained: the program leads a process namespace, so that nothing outlives it and no search is needed.
+        inherited: descriptors that it is given beside its standard streams.
 
     Raises:
         InfrastructureFailure: the program or the working directory is not there, or can't be executed.
@@ -74,7 +76,7 @@ async def run(
     mark = secrets.token_hex(16)
     program = _Program(output_limit, on_output)
     started = time.monotonic()
-    transport = await _start(program, argv, cwd, {**env, _MARK: mark}, stdin)
+    transport = await _start(program, argv, stdin, cwd=cwd, env={**env, _MARK: mark}, inherited=inherited)
     tree = _Tree(transport.get_pid(), mark, uid, contained)
     timed_out = False
     try:
@@ -99,7 +101,13 @@ async def run(
 
 
 async def _start(
-    program: "_Program", argv: Sequence[str], cwd: Path, env: Mapping[str, str], stdin: bytes | None
+    program: "_Program",
+    argv: Sequence[str],
+    stdin: bytes | None,
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    inherited: Sequence[int],
 ) -> asyncio.SubprocessTransport:
     try:
         transport, _ = await asyncio.get_running_loop().subprocess_exec(
@@ -110,6 +118,7 @@ async def _start(
             stdin=asyncio.subprocess.DEVNULL if stdin is None else asyncio.subprocess.PIPE,
             start_new_session=True,
             umask=0o022,
+            pass_fds=inherited,
         )
     except OSError as error:
         raise InfrastructureFailure(_why_not(argv[0], cwd, error)) from error

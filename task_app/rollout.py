@@ -117,16 +117,16 @@ class Performer:
         return task
 
     async def _run_agent(self, assignment: Assignment, task: Task, folder: Path, overrides: Overrides) -> AgentOutcome:
-        agent = assignment.agent
+        agent, policy = assignment.agent, assignment.request.policy.config
         context = AgentContext(
             correlation_id=assignment.request.trace_correlation_id,
             home=folder / "home",
             environment=self._agent_environment,
             reference=self._benchmark.reference(assignment.instance) if agent.uses_reference else None,
             isolation=self.isolation,
+            internet=policy.internet and task.internet,
             overrides=overrides,
         )
-        policy = assignment.request.policy.config
         if task.timeout is not None:
             policy = policy.model_copy(update={"timeout": min(policy.timeout, task.timeout)})
         return await agent.run(task, policy, context)

@@ -50,8 +50,8 @@ class CliAgent:
         place = await Workplace.open(task, context, [program, *tools])
         journal = Journal()
         await asyncio.to_thread(context.overrides.write_files, task)
-        async with gateway.opened(target, patience(policy.timeout), policy.max_turns) as door:
-            launch = self.cli.launch(self._setup(place, policy, context, door.endpoint))
+        async with gateway.opened(target, patience(policy.timeout), place.door(), policy.max_turns) as way:
+            launch = self.cli.launch(self._setup(place, policy, context, way.endpoint))
             skills = {f"{self.cli.skills}/{path}": text for path, text in context.overrides.skills.items()}
             await asyncio.to_thread(place.furnish, {**skills, **launch.files})
             wanted = context.overrides.environment(taken={**place.jail.environment, **launch.environment})
@@ -64,8 +64,9 @@ class CliAgent:
                 environment={**wanted, **launch.environment},
                 stdin=task.prompt,
                 on_output=events.take,
+                doors=[way.door],
             )
-        return Ending(self.name, completed, journal, target, door.trouble, door.refused_turn)
+        return Ending(self.name, completed, journal, target, way.trouble, way.refused_turn)
 
     def _programs(self, context: AgentContext) -> list[Installed]:
         """The agent's own, then its tools. Raises InfrastructureFailure if one is missing."""
@@ -102,11 +103,14 @@ class Events:
     def take(self, stream: str, chunk: bytes) -> None:
         if stream != "stdout":
             return
-        if b"{" not in chunk and not self._begun:  # no event: a flood must not take time
+        if b"\n" not in chunk:
+            self._begun += chunk[: LINE_LIMIT + 1 - len(self._begun)]
             return
-        *lines, rest = (bytes(self._begun) + chunk).split(b"\n")
-        self._begun = bytearray(rest[: LINE_LIMIT + 1])
-        for line in lines:
+        ended, _, begun = (bytes(self._begun) + chunk).rpartition(b"\n")
+        self._begun = bytearray(begun)
+        if b"{" not in ended:  # no event: a flood must not take time
+            return
+        for line in ended.split(b"\n"):
             if len(line) <= LINE_LIMIT and line.lstrip().startswith(b"{"):
                 self._read(line)
 

@@ -6,9 +6,8 @@ import shlex
 import shutil
 from pathlib import Path
 
-from task_app.agents import gateway
 from task_app.agents.base import AgentContext, AgentOutcome
-from task_app.agents.gateway import Gateway
+from task_app.agents.gateway import Gateway, opened
 from task_app.agents.inference import ANTHROPIC, OPENAI, Endpoint, Provider, endpoint
 from task_app.agents.preflight import run_scripts
 from task_app.agents.programs import Installed, installed
@@ -42,13 +41,16 @@ class Command:
         command = policy.agent_command or ""
         place = await Workplace.open(task, context, named_in(command))
         async with contextlib.AsyncExitStack() as stack:
-            doors = [
-                (provider, await stack.enter_async_context(gateway.opened(target, patience(policy.timeout))))
-                for provider, target in _targets(policy, context)
+            ways = [
+                (
+                    provider,
+                    await stack.enter_async_context(opened(target, patience(policy.timeout), place.door(number))),
+                )
+                for number, (provider, target) in enumerate(_targets(policy, context))
             ]
             await asyncio.to_thread(context.overrides.write_files, task)
             await asyncio.to_thread(place.furnish, {})
-            variables = {"MODEL": policy.model or "", **_variables(doors)}
+            variables = {"MODEL": policy.model or "", **_variables(ways)}
             wanted = context.overrides.environment(taken={**place.jail.environment, **variables})
             await run_scripts(context.overrides, place, wanted)
             completed = await place.run(
@@ -56,9 +58,10 @@ class Command:
                 timeout=policy.timeout,
                 environment={**wanted, **variables},
                 stdin=task.prompt,
+                doors=[way.door for _, way in ways],
             )
-        trouble = next((door.trouble for _, door in doors if door.trouble), None)
-        where = doors[0][1].target if doors else None
+        trouble = next((way.trouble for _, way in ways if way.trouble), None)
+        where = ways[0][1].target if ways else None
         ending = Ending(self.name, completed, _journal(completed), where, trouble)
         outcome = await asyncio.to_thread(Report(task, policy, context, ending).outcome)
         return AgentOutcome(log=outcome.log, failure=outcome.failure)
@@ -99,10 +102,10 @@ def _targets(policy: PolicyConfig, context: AgentContext) -> list[tuple[Provider
     ]
 
 
-def _variables(doors: list[tuple[Provider, Gateway]]) -> dict[str, str]:
+def _variables(ways: list[tuple[Provider, Gateway]]) -> dict[str, str]:
     variables = {}
-    for provider, door in doors:
-        prefix, target = provider.name.upper(), door.endpoint
+    for provider, way in ways:
+        prefix, target = provider.name.upper(), way.endpoint
         variables[f"{prefix}_BASE_URL"] = target.root if provider is ANTHROPIC else target.url
         variables[f"{prefix}_API_KEY"] = target.key.get_secret_value()
     return variables

@@ -1,8 +1,8 @@
 """Stands between one agent and its model, so that the agent never holds the key.
 
-The agent talks HTTP to an address of the loopback that is its own; each request is sent on to the real address with the
-real key, and the answer comes back byte by byte as the provider sends it. On the way it is seen what is wrong with the
-model, which not every agent tells.
+The agent talks HTTP to a port of the loopback of its jail, which if that has a network of its own is all there is to be
+reached. Each request is sent on to the real address with the real key, and the answer comes back byte by byte as the
+provider sends it. On the way it is seen what is wrong with the model, which not every agent tells.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from pydantic import SecretStr
 
 from task_app.agents.inference import Endpoint
 from task_app.agents.trajectory import Problem
+from task_app.doors import Door
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ class _AgentLeft(Exception):
 class Gateway:
     """One rollout's way to its model; see `opened`."""
 
-    def __init__(self, target: Endpoint, patience: float, max_turns: int | None, port: int) -> None:
+    def __init__(self, target: Endpoint, patience: float, max_turns: int | None, door: Door) -> None:
         self.trouble: Problem | None = None
         """Why the model's last answer is missing; None if it came. Retries of the agent don't count as an answer."""
         self.refused_turn = False
@@ -85,13 +86,14 @@ class Gateway:
         self.target = target
         """The model itself."""
         self._patience = patience
-        self._port = port
+        self.door = door
+        """Where the agent comes in."""
         self._token = secrets.token_urlsafe(16)
 
     @property
     def endpoint(self) -> Endpoint:
         """What the agent is to talk to. Its key is worth nothing anywhere else."""
-        url = f"http://127.0.0.1:{self._port}/{self._token}/v1"
+        url = f"http://127.0.0.1:{self.door.port}/{self._token}/v1"
         return Endpoint(url, SecretStr("held-by-the-gateway"), self.target.key_name, self.target.proxied)
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -228,11 +230,12 @@ def _answer(status: int, message: str) -> bytes:
 
 
 @contextlib.asynccontextmanager
-async def opened(target: Endpoint, patience: float, max_turns: int | None = None) -> AsyncIterator[Gateway]:
-    """A gateway to the model at `target`; gone at the end, with all its connections.
+async def opened(target: Endpoint, patience: float, door: Door, max_turns: int | None = None) -> AsyncIterator[Gateway]:
+    """A gateway to the model at `target`; gone at the end, with all its connections and its door.
 
     Args:
         patience: seconds after which an answer that does not go on is given up.
+        door: where the agent comes in; it may open later.
         max_turns: answers of the model that the agent may have; None for as many as it likes.
     """
     connections: set[asyncio.Task[None]] = set()
@@ -242,12 +245,18 @@ async def opened(target: Endpoint, patience: float, max_turns: int | None = None
         connections.add(task)
         task.add_done_callback(connections.discard)
 
-    server = await asyncio.start_server(connected, "127.0.0.1", 0, limit=_HEAD_LIMIT)
-    gateway = Gateway(target, patience, max_turns, server.sockets[0].getsockname()[1])
-    try:
-        yield gateway
-    finally:
-        server.close()
-        for task in connections:
-            task.cancel()
-        await asyncio.gather(*connections, return_exceptions=True)
+    async def serve() -> None:
+        server = await asyncio.start_server(connected, sock=await door.listening, limit=_HEAD_LIMIT)
+        await server.serve_forever()
+
+    gateway = Gateway(target, patience, max_turns, door)
+    with door:
+        serving = asyncio.create_task(serve())
+        try:
+            yield gateway
+        finally:
+            for task in (serving, *connections):
+                task.cancel()
+            await asyncio.wait((serving, *connections))
+        if not serving.cancelled():
+            serving.result()

@@ -10,6 +10,7 @@ from pathlib import Path
 from task_app.agents.base import AgentContext
 from task_app.agents.programs import Installed
 from task_app.benchmarks.base import Task
+from task_app.doors import Door
 from task_app.isolation import SYSTEM_PATH, Isolation, Jail, Limits
 from task_app.jail_root import Bind
 from task_app.processes import Completed, OnOutput
@@ -20,6 +21,8 @@ OUTPUT_LIMIT = 4 * _MIB
 """Bytes kept of a program's output, for its log; 16 times as much ends it."""
 
 _PROGRAMS = Path("/programs")
+_FIRST_PORT = 4000
+"""Of a jail's own loopback, where nothing else is."""
 AGENT_UIDS = range(62_000, 65_000)
 """Below 65536, since a container may have no more; above what the graders use."""
 
@@ -54,7 +57,7 @@ class Workplace:
                 *(Bind(path, _PROGRAMS / str(number) / path.name) for number, path in enumerate(needed)),
                 *(toolchain.binds() if toolchain else ()),
             ),
-            network=True,
+            network=context.internet,
             limits=_LIMITS,
         )
         environment = toolchain.environment(isolation) if toolchain else {"PATH": SYSTEM_PATH}
@@ -63,6 +66,10 @@ class Workplace:
             isolation,
             replace(jail, environment={**environment, "PATH": ":".join([environment["PATH"], *folders])}),
         )
+
+    def door(self, number: int = 0) -> Door:
+        """By which a program in there reaches us: the first one, or a further one."""
+        return Door(_FIRST_PORT + number) if self.isolation.has_own_network(self.jail) else Door.on_this_machine()
 
     def inside(self, path: Path) -> Path:
         """What a path of this machine is called in there. Raises ValueError if it is not there."""
@@ -92,16 +99,31 @@ class Workplace:
         environment: Mapping[str, str] | None = None,
         stdin: str = "",
         network: bool = True,
+        doors: Sequence[Door] = (),
         on_output: OnOutput | None = None,
     ) -> Completed:
         """Run a program to its end, or for `timeout` seconds; nothing of it is left then.
 
+        Args:
+            network: whether it is given the network that the agent has, if that has one.
+            doors: those that it may reach us by.
+
         Raises:
             InfrastructureFailure: it can't be started.
         """
-        jail = replace(self.jail, network=network, environment={**self.jail.environment, **(environment or {})})
+        jail = replace(
+            self.jail,
+            network=network and self.jail.network,
+            environment={**self.jail.environment, **(environment or {})},
+        )
         return await self.isolation.run(
-            jail, argv, timeout=timeout, stdin=stdin.encode(), output_limit=OUTPUT_LIMIT, on_output=on_output
+            jail,
+            argv,
+            timeout=timeout,
+            stdin=stdin.encode(),
+            output_limit=OUTPUT_LIMIT,
+            on_output=on_output,
+            doors=doors,
         )
 
 

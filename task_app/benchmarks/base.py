@@ -53,6 +53,8 @@ class Task:
     """Where an agent whose jail has a root of its own finds the workspace."""
     timeout: float | None = None
     """Seconds that the task itself allows an agent, where it says so; the policy may allow fewer."""
+    internet: bool = True
+    """Whether an agent may be let onto the internet, as far as the task is concerned; the policy may not let it."""
     pristine: Mapping[str, str] | None = None
     """Where every change of the workspace counts: what tells its files at the start apart, by relative path."""
 

@@ -87,6 +87,7 @@ class Harbor:
             tests_total=task.tests_total,
             place=APP,
             timeout=task.config.agent.timeout_sec,
+            internet=task.config.network(task.config.agent),
             pristine=snapshot(workspace) if task.file is None else None,
         )
 

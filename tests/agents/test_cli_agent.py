@@ -6,11 +6,13 @@ import os
 import re
 import uuid
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from task_app.agents.base import AgentContext, AgentOutcome
+from task_app.agents.cli_agent import LINE_LIMIT, Events
 from task_app.errors import InfrastructureFailure
 from task_app.grade import FailureKind
 from task_app.isolation import Isolation, Level
@@ -141,6 +143,25 @@ async def test_a_missing_program_is_told_with_how_to_get_it(tmp_path: Path) -> N
     given = await context(tmp_path, "one")
     with pytest.raises(InfrastructureFailure, match=re.escape("npm install --global stub-of-an-agent@1.0.0")):
         await stub.agent().run(task(tmp_path), policy("stub", URL), given)
+
+
+def test_events_are_read_the_same_however_the_output_is_cut() -> None:
+    output = b'said {"n": 1}\n{"n": 2}\nsaid\n\n  {"n": 3}\n{"n": 4'
+    for size in range(1, len(output)):
+        seen: list[dict[str, Any]] = []
+        events = Events(seen.append)
+        for start in range(0, len(output), size):
+            events.take("stdout", output[start : start + size])
+            events.take("stderr", b'{"n": 5}\n')
+        assert seen == [{"n": 2}, {"n": 3}], size
+
+
+def test_an_event_that_is_too_long_is_passed_over() -> None:
+    seen: list[dict[str, Any]] = []
+    events = Events(seen.append)
+    for chunk in (b'{"text": "', *[b"x" * 65536] * (LINE_LIMIT // 65536), b'"}\n', b'{"n": 1}\n'):
+        events.take("stdout", chunk)
+    assert seen == [{"n": 1}]
 
 
 async def test_lines_that_are_no_events_are_passed_over(tmp_path: Path) -> None:

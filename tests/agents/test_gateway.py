@@ -6,6 +6,7 @@ from pydantic import SecretStr
 
 from task_app.agents.gateway import Gateway, opened
 from task_app.agents.inference import Endpoint
+from task_app.doors import Door
 from tests.scripted_model import Act, Cut, Refuse, Say, Script, ScriptedModel, Silence, serving
 
 KEY = "the-real-key"
@@ -34,7 +35,7 @@ async def ask(
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_an_answer_comes_through_and_the_key_does_not(model: ScriptedModel, stream: bool) -> None:
-    async with opened(target(model, Say("hello back")), patience=5) as gateway:
+    async with opened(target(model, Say("hello back")), 5, Door.on_this_machine()) as gateway:
         answer = await ask(gateway, stream=stream)
         assert answer.status_code == 200
         assert "hello back" in answer.text
@@ -45,20 +46,25 @@ async def test_an_answer_comes_through_and_the_key_does_not(model: ScriptedModel
 
 
 async def test_the_key_takes_the_place_of_the_agents_own_in_either_form(model: ScriptedModel) -> None:
-    async with opened(target(model, Say("hi")), patience=5) as gateway:
+    async with opened(target(model, Say("hi")), 5, Door.on_this_machine()) as gateway:
         assert (await ask(gateway, auth=("X-Api-Key", "x"))).status_code == 200
         assert (await ask(gateway, auth=BEARER)).status_code == 200
 
 
 async def test_who_does_not_know_the_address_gets_nothing(model: ScriptedModel) -> None:
-    async with opened(target(model, Say("hi")), patience=5) as gateway, httpx.AsyncClient(trust_env=False) as client:
+    async with (
+        opened(target(model, Say("hi")), 5, Door.on_this_machine()) as gateway,
+        httpx.AsyncClient(trust_env=False) as client,
+    ):
         origin = httpx.URL(gateway.endpoint.url).copy_with(path="/v1/chat/completions")
         assert (await client.post(origin, json=ASKED)).status_code == 404
     assert model.asked["one"] == []
 
 
 async def test_a_refusal_is_passed_on_and_known(model: ScriptedModel) -> None:
-    async with opened(target(model, Refuse(429, "no money", "insufficient_quota", times=1), Say("hi")), 5) as gateway:
+    async with opened(
+        target(model, Refuse(429, "no money", "insufficient_quota", times=1), Say("hi")), 5, Door.on_this_machine()
+    ) as gateway:
         assert (await ask(gateway)).status_code == 429
         assert gateway.trouble is not None
         assert (gateway.trouble.status, gateway.trouble.code) == (429, "insufficient_quota")
@@ -68,13 +74,13 @@ async def test_a_refusal_is_passed_on_and_known(model: ScriptedModel) -> None:
 
 
 async def test_what_other_routes_say_is_of_no_consequence(model: ScriptedModel) -> None:
-    async with opened(target(model, Say("hi")), patience=5) as gateway:
+    async with opened(target(model, Say("hi")), 5, Door.on_this_machine()) as gateway:
         assert (await ask(gateway, "nothing/there")).status_code == 404
         assert gateway.trouble is None
 
 
 async def test_a_silent_model_is_given_up(model: ScriptedModel) -> None:
-    async with opened(target(model, Silence()), patience=0.3) as gateway:
+    async with opened(target(model, Silence()), 0.3, Door.on_this_machine()) as gateway:
         with pytest.raises(httpx.RemoteProtocolError):
             await ask(gateway, stream=True)
         assert gateway.trouble is not None
@@ -82,14 +88,16 @@ async def test_a_silent_model_is_given_up(model: ScriptedModel) -> None:
 
 
 async def test_a_model_that_is_down_is_told_from_one_that_refuses() -> None:
-    async with opened(Endpoint("http://127.0.0.1:9/v1", SecretStr(KEY), "THE_KEY", proxied=True), 5) as gateway:
+    async with opened(
+        Endpoint("http://127.0.0.1:9/v1", SecretStr(KEY), "THE_KEY", proxied=True), 5, Door.on_this_machine()
+    ) as gateway:
         assert (await ask(gateway)).status_code == 502
         assert gateway.trouble is not None
         assert "can't be reached" in gateway.trouble.message
 
 
 async def test_an_agent_that_leaves_says_nothing_about_the_model(model: ScriptedModel) -> None:
-    async with opened(target(model, Silence()), patience=30) as gateway:
+    async with opened(target(model, Silence()), 30, Door.on_this_machine()) as gateway:
         asked = {**ASKED, "stream": True}
         async with (
             httpx.AsyncClient(trust_env=False) as client,
@@ -100,7 +108,7 @@ async def test_an_agent_that_leaves_says_nothing_about_the_model(model: Scripted
 
 
 async def test_turns_are_limited(model: ScriptedModel) -> None:
-    async with opened(target(model, Say("hi")), patience=5, max_turns=2) as gateway:
+    async with opened(target(model, Say("hi")), 5, Door.on_this_machine(), max_turns=2) as gateway:
         assert [(await ask(gateway)).status_code for _ in range(2)] == [200, 200]
         assert not gateway.refused_turn
         refused = await ask(gateway)

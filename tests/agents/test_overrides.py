@@ -86,7 +86,7 @@ async def test_an_agent_works_with_all_of_it(tmp_path: Path) -> None:
     overrides, log = await run(
         tmp_path,
         "echo strategy $STRATEGY; cat made.txt; cat ~/.stub/skills/tests/SKILL.md",
-        file_artifacts={"skills/tests/SKILL.md": "how to test"},
+        file_artifacts={"skills/tests/SKILL.md": "how to test\n"},
         env_vars={"STRATEGY": "slow"},
         preflight_script="#!/bin/bash\necho made by $STRATEGY > made.txt; echo ready",
     )

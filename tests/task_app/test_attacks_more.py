@@ -6,18 +6,23 @@
 import asyncio
 import os
 import re
+import socket
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 import pytest_asyncio
 from pydantic import SecretStr
 
 from task_app.agents import AGENTS, AgentContext, AgentOutcome
+from task_app.agents.gateway import opened
+from task_app.agents.inference import Endpoint
 from task_app.agents.workplace import Workplace
 from task_app.benchmarks import Task
 from task_app.contracts import PolicyConfig
+from task_app.doors import Door
 from task_app.grade import COMPILES
 from task_app.grading import Grader
 from task_app.isolation import Isolation, Jail, Level, Limits
@@ -56,17 +61,19 @@ class Scene:
         self.intruder = intruder
         self._rollouts = 0
 
-    async def attack(self, script: str) -> str:
+    async def attack(self, script: str, internet: bool = False) -> str:
         """What the script said. Its rollout must earn no more than one that does nothing, and the next one no less."""
         self.intruder.script = script
-        reply = await self._perform("intruder")
+        reply = await self._perform("intruder", internet)
         assert reply["reward_info"]["outcome_reward"] == COMPILES, reply
         assert (await self._perform("gold"))["reward_info"]["outcome_reward"] == 1.0, "the next rollout suffered"
         return next((kept["content"] for kept in reply["artifact"] if kept["name"] == "agent.log"), "")
 
-    async def _perform(self, agent: str) -> dict[str, dict[str, float]]:
+    async def _perform(self, agent: str, internet: bool = False) -> dict[str, dict[str, float]]:
         self._rollouts += 1
-        reply = await self.client.post("/rollout", json=rollout(f"{agent}-{self._rollouts}", agent))
+        body = rollout(f"{agent}-{self._rollouts}", agent)
+        body["policy"]["config"]["internet"] = internet
+        reply = await self.client.post("/rollout", json=body)
         assert reply.status_code == 200, reply.text
         return dict(reply.json())
 
@@ -149,6 +156,7 @@ async def test_rewards_can_not_be_left_for_the_verifier(scene: Scene) -> None:
 
 
 async def test_the_task_apps_own_api_wants_a_key_that_is_nowhere(scene: Scene) -> None:
+    """Where an agent was given the network; else there is no such port."""
     port = scene.client.base_url.port
     said = await scene.attack(
         f"""
@@ -160,12 +168,29 @@ async def test_the_task_apps_own_api_wants_a_key_that_is_nowhere(scene: Scene) -
             ask "${{head}}X-API-Key: $value\\r\\n\\r\\n$body"
         done
         ask "GET /task_info?seed=0 HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n"
-        """
+        """,
+        internet=True,
     )
     answers = [line for line in said.splitlines() if line.startswith("HTTP/1.1")]
     assert len(answers) > 2
     assert {answer.split()[1] for answer in answers} <= {"401", "400"}
     assert (await scene.client.get("/rollouts/mine")).status_code == 404
+
+
+async def test_no_service_is_within_reach(scene: Scene) -> None:
+    """Neither one of this machine's loopback, nor another rollout's gateway, nor a name or an address elsewhere."""
+    model = Endpoint("http://127.0.0.1:9/v1", SecretStr(PROVIDER_KEY), "OPENAI_API_KEY", proxied=True)
+    with socket.create_server(("0.0.0.0", 0)) as service:
+        port = service.getsockname()[1]
+        async with opened(model, 5, Door.on_this_machine()) as way:
+            places = [f"127.0.0.1/{port}", f"127.0.0.1/{way.door.port}", f"127.0.0.1/{scene.client.base_url.port}"]
+            places += [f"{address}/{port}" for address in _addresses()] + ["1.1.1.1/80", "example.com/80"]
+            said = await scene.attack(
+                f"for place in {' '.join(places)}; do timeout 5 bash -c 'exec 3<>/dev/tcp/$0' $place && echo REACHED; "
+                "echo $? tried; done 2> /dev/null; cut -d: -f1 /proc/net/dev"
+            )
+    assert said.split()[: 2 * len(places)] == ["1", "tried"] * len(places)
+    assert said.split()[-1] == "lo"
 
 
 async def test_nothing_survives_the_rollout(scene: Scene) -> None:
@@ -193,6 +218,16 @@ async def test_another_rollouts_workspace_is_out_of_reach(scene: Scene) -> None:
     assert _runs("86422"), "the victim was hit"
     await scene.client.delete("/rollouts/victim")
     assert (await ended(scene.client, "victim"))["success_status"] == "cancelled"
+
+
+def _addresses() -> list[str]:
+    """This machine's other addresses."""
+    return [
+        address.address
+        for addresses in psutil.net_if_addrs().values()
+        for address in addresses
+        if address.family == socket.AF_INET and not address.address.startswith("127.")
+    ]
 
 
 def _content(folder: Path) -> dict[str, tuple[int, int]]:

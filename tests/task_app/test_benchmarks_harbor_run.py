@@ -190,7 +190,15 @@ async def test_what_a_verifier_finds_around_it(benchmark: Benchmark, workspace: 
 
 
 async def test_no_network_where_the_task_wants_none(benchmark: Benchmark, workspace: Path) -> None:
-    assert (await attempt(benchmark, "offline", workspace)).reward == 1.0
+    tasks: list[Task] = []
+    assert (await attempt(benchmark, "offline", workspace, tasks.append)).reward == 1.0
+    assert [task.internet for task in tasks] == [False]
+
+
+async def test_an_agent_may_have_the_network_where_the_task_says_nothing(benchmark: Benchmark, folder: Path) -> None:
+    (folder / "open").mkdir()
+    task = await asyncio.to_thread(benchmark.prepare, instance(benchmark, "flood"), folder / "open")
+    assert task.internet
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from task_app.doors import Door
 from task_app.errors import InfrastructureFailure
 from task_app.isolation import Isolation, Jail, Level, Limits
 from task_app.jail_root import Bind
@@ -182,6 +183,31 @@ class TestOwnRoot:
         assert sorted((await shell(namespaces, open_jail, interfaces)).stdout.split()) == sorted(here)
         assert (await shell(namespaces, open_jail, "cat /etc/resolv.conf")).exit_code == 0
 
+    async def test_reaches_us_by_its_doors(self, namespaces: Isolation, place: Path) -> None:
+        """From a network of its own, which holds nothing else: none of our ports, no names, none of its descriptors."""
+        jail = jail_in(place, namespaces)
+        ours = socket.create_server(("127.0.0.1", 0))
+        with ours, Door(4000) as one, Door(4001) as other:
+            answering = [
+                asyncio.create_task(answer(door, f"{text}\n")) for door, text in ((one, "one"), (other, "other"))
+            ]
+            ports = " ".join(str(port) for port in (4000, 4001, 4002, ours.getsockname()[1]))
+            script = f"""for port in {ports}; do
+                bash -c 'cat < /dev/tcp/127.0.0.1/$0' $port 2>/dev/null || echo closed
+            done
+            getent hosts example.com || echo no name
+            ls /proc/self/fd"""
+            completed = await namespaces.run(jail, ["sh", "-c", script], timeout=30, doors=[one, other])
+            assert completed.stdout.splitlines()[:5] == ["one", "other", "closed", "closed", "no name"]
+            assert completed.stdout.splitlines()[5:] == ["0", "1", "2", "3"]  # the last one is that of `ls` itself
+            await asyncio.gather(*answering)
+
+    async def test_a_door_that_can_not_be_is_the_infrastructures_fault(
+        self, namespaces: Isolation, place: Path
+    ) -> None:
+        with Door(4000) as one, Door(4000) as same, pytest.raises(InfrastructureFailure, match="could not be set up"):
+            await namespaces.run(jail_in(place, namespaces), ["true"], timeout=30, doors=[one, same])
+
     async def test_scratch_space_is_limited_and_private(self, namespaces: Isolation, place: Path) -> None:
         jail = replace(jail_in(place, namespaces), limits=Limits(scratch=1 << 20))
         assert (await shell(namespaces, jail, "head -c 3M /dev/zero >/tmp/big")).exit_code != 0
@@ -203,6 +229,16 @@ class TestOwnRoot:
         jail = replace(jail_in(place, namespaces), binds=(Bind(place / "gone", Path("/gone")),))
         with pytest.raises(InfrastructureFailure, match="could not be set up"):
             await shell(namespaces, jail, "true")
+
+
+async def answer(door: Door, text: str) -> None:
+    """Accept one connection and say something."""
+    loop = asyncio.get_running_loop()
+    listening = await door.listening
+    listening.setblocking(False)
+    connection, _ = await loop.sock_accept(listening)
+    with connection:
+        await loop.sock_sendall(connection, text.encode())
 
 
 def running_with(argument: str) -> bool:

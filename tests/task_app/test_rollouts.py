@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from task_app import processes
 from task_app.agents import AgentContext, AgentOutcome
 from task_app.benchmarks import ReferenceFile, Task
 from task_app.benchmarks.base import Reference
+from task_app.benchmarks.hello_world import HelloWorld
 from task_app.contracts import PolicyConfig
 from task_app.errors import InfrastructureFailure
 from tests.task_app.scripted import Patient, Scripted
@@ -118,6 +120,22 @@ def _is_alive(pid: int) -> bool:
         return " Z " not in Path(f"/proc/{pid}/stat").read_text()
     except (ProcessLookupError, FileNotFoundError):
         return False
+
+
+@pytest.mark.parametrize("task_allows", [True, False])
+async def test_an_agent_has_the_internet_only_if_both_policy_and_task_let_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task_allows: bool
+) -> None:
+    seen: list[bool] = []
+    prepare = HelloWorld.prepare
+    monkeypatch.setattr(HelloWorld, "prepare", lambda *given: replace(prepare(*given), internet=task_allows))
+    agent = Scripted(lambda task, context: seen.append(context.internet))
+    async with serving(settings(tmp_path), {"scripted": agent}) as client:
+        for number, policy in enumerate(({}, {"internet": False}, {"internet": True})):
+            body = rollout(f"rollout-{number}", "scripted")
+            body["policy"]["config"] |= policy
+            (await client.post("/rollout", json=body)).raise_for_status()
+    assert seen == [False, False, task_allows]
 
 
 async def test_cancelling_leaves_no_process_and_no_files(tmp_path: Path) -> None:
