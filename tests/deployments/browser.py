@@ -58,6 +58,7 @@ class RunForm:
 
     def __init__(self, page: Page, server: Server, deployment: str) -> None:
         self.page = page
+        self._server = server
         self.run = page.get_by_role("button", name="Submit")
         page.goto(f"{ui_url(server)}/deployments/deployment/{server.deployment(deployment)['id']}/run")
         expect(self.run).to_be_visible()
@@ -96,27 +97,25 @@ class RunForm:
         expect(self.page.get_by_role("option")).to_have_count(0)
 
     def press_run(self) -> "RunPage":
-        """Press the button and follow the run to its page."""
-        self.run.click()
-        self.page.get_by_role("button", name="View run").click()
-        return RunPage(self.page)
+        """Press the button and go to the run's page. The UI offers a link to it, but only for a few seconds."""
+        with self.page.expect_response(re.compile(r"/create_flow_run$")) as created:
+            self.run.click()
+        return RunPage(self.page, self._server, str(created.value.json()["id"]))
 
 
 class RunPage:
     """The page of a run."""
 
-    def __init__(self, page: Page) -> None:
+    def __init__(self, page: Page, server: Server, run: str) -> None:
         self.page = page
-        page.wait_for_url(re.compile(r"/runs/flow-run/"))
-
-    @property
-    def run(self) -> str:
+        self.run = run
         """The flow run's id."""
-        return self.page.url.partition("/runs/flow-run/")[2][:36]
+        self._url = f"{ui_url(server)}/runs/flow-run/{run}"
+        page.goto(self._url)
 
     def show_steps(self) -> None:
         """Load the list of steps: a page that was opened before its run began is not always refreshed by the UI."""
-        self.page.goto(f"{self.page.url.partition('?')[0]}?tab=TaskRuns")
+        self.page.goto(f"{self._url}?tab=TaskRuns")
 
     def completed(self, step: str) -> Locator:
         """The badge that says so, of a step of lane 1."""

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-
-pytest.importorskip("playwright", reason="needs the package playwright")
-
 from playwright.sync_api import Locator, Page, expect
 
 from flows.parameters import Parameters
 from tests.deployments.browser import RunForm, chromium, opened
 from tests.deployments.service import Server
+
+pytestmark = pytest.mark.slow
 
 DEPLOYMENT = "engine-bench/local"
 STEPS = ("provision", "upload", "install", "start", "health", "eval", "cleanup")

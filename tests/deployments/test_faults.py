@@ -28,6 +28,8 @@ from tests.deployments.conftest import slow_benchmark
 from tests.deployments.service import PATIENCE, Person, Server, Service, eventually
 from tests.deployments.test_serve import SLOW
 
+pytestmark = pytest.mark.slow
+
 STEPS = ("provision", "upload", "install", "start", "health", "eval", "cleanup")
 
 AWAY = 30
@@ -43,8 +45,6 @@ SCORED = "SELECT correlation_id, finished_at FROM rollouts WHERE run_id = ? AND 
 
 EXIT_REPORT = "prefect.flow_runs.worker - Check whether the flow run exceeded its memory"
 """What a worker says of a run that SIGKILL has ended, once it has done all that it does about it."""
-
-slow = pytest.mark.slow
 
 STUBBORN = """
 import signal, sys
@@ -199,7 +199,6 @@ def _task_app(run: Run) -> int | None:
         return None
 
 
-@slow
 @pytest.mark.parametrize("step", STEPS)
 def test_a_run_that_is_cancelled_cleans_up(run: Run, step: str):
     HOLD[step](run)
@@ -266,7 +265,6 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@slow
 def test_a_server_that_goes_away_for_a_while_costs_nothing(other: Person):
     port = _free_port()
     with prefect_server(other, port) as server:
@@ -282,7 +280,6 @@ def test_a_server_that_goes_away_for_a_while_costs_nothing(other: Person):
         assert service.stop().code == 0
 
 
-@slow
 def test_a_run_that_dies_with_its_worker_is_found_by_its_silence(other: Person):
     """Both are killed, as by a machine that loses its power. The window is shortened to just above the heartbeat."""
     with prefect_server(other, _free_port()) as server:

@@ -4,6 +4,8 @@ import json
 import re
 from typing import Any
 
+import pytest
+
 from deployments.pull import ROOT
 from tests.deployments.service import Server
 
@@ -21,6 +23,7 @@ def test_each_variable_can_be_filled_in_from_the_form():
         assert variable["description"]
 
 
+@pytest.mark.slow
 def test_a_server_takes_it(server: Server):
     pool = server.post("work_pools/", name="on-kubernetes", type="kubernetes", base_job_template=TEMPLATE)
     try:
