@@ -13,7 +13,6 @@ from evals.client import EvalClient
 from evals.models import EvalRequest, Outcome, Policy, Progress
 from evals.service import serve
 from evals.store import Store
-from flows.parameters import Parameters
 from flows.plan import GRADING_ALLOWANCE, Lane, Plan
 from flows.report import Report
 from sandboxes.base import Endpoint
@@ -125,21 +124,20 @@ class Evaluation:
             split=parameters.split or None,
             seeds=list(lane.seeds),
             others=self._plan.others(lane) if self._shares_work else [],
-            policy=_policy(parameters),
+            policy=_policy(self._plan),
             max_concurrent=parameters.concurrency,
             grading_allowance=GRADING_ALLOWANCE,
         )
 
 
-def _policy(parameters: Parameters) -> Policy:
-    names = ("agent_command", "inference_url", "internet")
-    given = {name: getattr(parameters, name) for name in names}
-    return Policy(
-        agent=parameters.agent,
-        model=parameters.model or None,
-        timeout=parameters.timeout,
-        **{name: value for name, value in given.items() if value},
-    )
+def _policy(plan: Plan) -> Policy:
+    """Who works on the instances, by what was given: what was not stays as the task app has it."""
+    parameters = plan.parameters
+    names = ("agent_command", "inference_url", "internet", "max_turns", "system_prompt")
+    given = {name: value for name in names if (value := getattr(parameters, name))}
+    if plan.context is not None:
+        given["context_overrides"] = [plan.context.model_dump(mode="json")]
+    return Policy(agent=parameters.agent, model=parameters.model or None, timeout=parameters.timeout, **given)
 
 
 async def _require_same_benchmark(request: EvalRequest) -> dict[str, str]:

@@ -67,6 +67,16 @@ class Parameters(BaseModel):
         default=False,
         description="Let the agent reach the internet, and not its model alone; it may find published solutions there.",
     )
+    max_turns: int = Field(
+        default=0, ge=0, le=10_000, description="Answers of the model that the agent may have; 0 sets no limit."
+    )
+    system_prompt: str = Field(default="", max_length=100_000, description="Added to the agent's own system prompt.")
+    context: str = Field(
+        default="",
+        max_length=1000,
+        description="Folder with what the agent is to find: AGENTS.md, skills/<name>/SKILL.md and other files for its "
+        "workspace; preflight.sh, run before it; .env, variables for both.",
+    )
     attempts: int = Field(default=1, ge=1, le=100, description="Independent tries at each instance.")
     concurrency: int = Field(default=2, ge=1, le=64, description="Rollouts at a time in one sandbox.")
     sandboxes: int = Field(default=1, ge=1, le=64, description="Sandboxes (lanes) that share the work.")

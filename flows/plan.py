@@ -10,11 +10,13 @@ from core.errors import ConfigurationError
 from core.settings import Settings
 from flows import benchmarks
 from flows.agent_needs import agent_tools
+from flows.context import read_context
 from flows.parameters import Parameters
 from sandboxes import bundle
 from sandboxes.base import Machine, SandboxSpec
 from sandboxes.bundle import Bundle
 from task_app.benchmarks import Benchmark, open_benchmark
+from task_app.contracts import ContextOverride
 from task_app.errors import TaskAppError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -60,6 +62,8 @@ class Plan(BaseModel):
     """Identifies who owns the sandboxes."""
     parameters: Parameters
     benchmark_dir: Path
+    context: ContextOverride | None
+    """What the agent is to find in its surroundings."""
     tools: tuple[str, ...]
     """Programs that grading and the agent need inside the sandbox, as `Backend.install` takes them."""
     instances: tuple[str, ...]
@@ -114,7 +118,7 @@ def make_plan(
         scored: wire seeds that have a score already.
 
     Raises:
-        ConfigurationError: the benchmark, the split or the instances asked for are not there.
+        ConfigurationError: the benchmark, the split, the instances or the context asked for are not there.
     """
     folder = benchmarks.benchmark_dir(parameters.benchmark, settings, parameters.path)
     try:
@@ -132,6 +136,7 @@ def make_plan(
         flow_run_id=flow_run_id,
         parameters=parameters,
         benchmark_dir=folder,
+        context=read_context(parameters.context),
         tools=(*benchmark.tools, *agent_tools(parameters)),
         instances=ids,
         seeds=tuple(wire_seeds),

@@ -22,6 +22,7 @@ LATEST = "latest"
 _RESULT_LINES = 40
 """Of a tool's result; the file has all of it."""
 _SECTIONS = {
+    "context.json": ("What became of the context", "json"),
     "agent.log": ("Agent's log", "text"),
     "diff.patch": ("Diff against the stub", "diff"),
     "compile.txt": ("Compiler", "text"),

@@ -1,10 +1,12 @@
 """What a rollout leaves behind for people to read: final code, diff, compiler and test output, the agent's log."""
 
 import difflib
+import json
+from collections.abc import Sequence
 
 from task_app.agents import AgentOutcome
 from task_app.benchmarks import Task
-from task_app.contracts import Artifact
+from task_app.contracts import Artifact, OverrideResult
 from task_app.grade import Grade
 
 LIMIT = 64 * 1024
@@ -14,17 +16,30 @@ DIFF_LINES = 5_000
 """Lines of a file beyond which no diff is made, since its cost grows with their square."""
 
 
-def artifacts(task: Task, source: str, outcome: AgentOutcome, grade: Grade) -> list[Artifact]:
-    """The artifacts that have any content. `source` is the collected file, empty if there was none to collect."""
+def artifacts(
+    task: Task, source: str, outcome: AgentOutcome, grade: Grade, overrides: Sequence[OverrideResult]
+) -> list[Artifact]:
+    """The artifacts that have any content.
+
+    Args:
+        source: the collected file, empty if there was none to collect.
+        overrides: what became of the request's context overrides.
+    """
     contents = {
         f"final{task.file.suffix}": source,
         "diff.patch": _diff(task, source),
         "compile.txt": grade.compile_output,
         "tests.txt": grade.test_output,
         "agent.log": outcome.log,
+        "context.json": _json(overrides),
     }
     bounded = {name: _bounded(content) for name, content in contents.items() if content}
     return [Artifact(name=name, content=content) for name, content in {**bounded, **outcome.files}.items()]
+
+
+def _json(overrides: Sequence[OverrideResult]) -> str:
+    told = [override.model_dump(mode="json", exclude_none=True) for override in overrides]
+    return json.dumps(told, indent=1) if told else ""
 
 
 def _diff(task: Task, source: str) -> str:

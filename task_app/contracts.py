@@ -28,6 +28,19 @@ class RolloutEnv(BaseModel):
     """Picks the instance: index into the sorted ids of the split, modulo their number."""
 
 
+class ContextOverride(BaseModel):
+    """What an agent is to find in its surroundings, e.g. as an optimizer proposes it."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    override_id: str | None = None
+    file_artifacts: dict[str, str] = Field(default_factory=dict)
+    """Contents by path relative to the workspace: `AGENTS.md`, `skills/<name>/SKILL.md`, or anything else."""
+    preflight_script: str | None = None
+    """Run before the agent starts; begins with #!/bin/bash."""
+    env_vars: dict[str, str] = Field(default_factory=dict)
+
+
 class PolicyConfig(BaseModel):
     model_config = ConfigDict(extra="allow")
 
@@ -39,6 +52,8 @@ class PolicyConfig(BaseModel):
     """What the agent `command` runs, for a shell."""
     system_prompt: str | None = Field(default=None, max_length=100_000)
     """Added to the agent's own."""
+    context_overrides: list[ContextOverride] = Field(default_factory=list)
+    """As a request's own, for eval services that pass on nothing but the policy; those of the request come after."""
     max_turns: int | None = Field(default=None, ge=1)
     """Answers of the model that the agent may have; None for as many as it likes."""
     internet: bool = False
@@ -51,19 +66,6 @@ class RolloutPolicy(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     config: PolicyConfig = Field(default_factory=PolicyConfig)
-
-
-class ContextOverride(BaseModel):
-    """What an agent is to find in its surroundings, e.g. as an optimizer proposes it."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    override_id: str | None = None
-    file_artifacts: dict[str, str] = Field(default_factory=dict)
-    """Contents by path relative to the workspace: `AGENTS.md`, `skills/<name>/SKILL.md`, or anything else."""
-    preflight_script: str | None = None
-    """Run before the agent starts; begins with #!/bin/bash."""
-    env_vars: dict[str, str] = Field(default_factory=dict)
 
 
 OverrideErrorType = Literal["validation", "path_traversal", "permission", "size_limit", "timeout", "runtime"]

@@ -87,14 +87,15 @@ class Performer:
             InfrastructureFailure: there is no score, and the agent is not to blame.
         """
         phases: dict[str, float] = {}
-        overrides = Overrides(assignment.request.context_overrides or ())
+        request = assignment.request
+        overrides = Overrides([*request.policy.config.context_overrides, *(request.context_overrides or ())])
         with self._private_folder() as folder:
             with _timed(phases, "prepare"):
                 task = await _prepared(asyncio.to_thread(self._prepare, assignment.instance, folder))
             with _timed(phases, "agent"):
                 outcome = await self._run_agent(assignment, task, folder, overrides)
             work, grade = await self._collect_and_grade(assignment.instance, task)
-        kept = await asyncio.to_thread(artifacts, task, work.source, outcome, grade)
+        kept = await asyncio.to_thread(artifacts, task, work.source, outcome, grade, overrides.results)
         details = _details(assignment, outcome, grade, {**phases, **grade.phases})
         return RolloutResponse(
             trace_correlation_id=assignment.request.trace_correlation_id,

@@ -28,8 +28,9 @@ class Command:
     """Runs `policy.agent_command` in a shell.
 
     It finds the model by the variables that the providers' own clients read, OPENAI_BASE_URL and OPENAI_API_KEY or
-    ANTHROPIC_BASE_URL and ANTHROPIC_API_KEY, and the model's name in MODEL. A file or folder that the command names by
-    its absolute path is there for it; of this machine's other files it has those in the system's directories only.
+    ANTHROPIC_BASE_URL and ANTHROPIC_API_KEY, and the model's name in MODEL. A system prompt stands before the prompt. A
+    file or folder that the command names by its absolute path is there for it; of this machine's other files it has
+    those in the system's directories only.
     """
 
     name = "command"
@@ -41,13 +42,10 @@ class Command:
         command = policy.agent_command or ""
         place = await Workplace.open(task, context, named_in(command))
         async with contextlib.AsyncExitStack() as stack:
-            ways = [
-                (
-                    provider,
-                    await stack.enter_async_context(opened(target, patience(policy.timeout), place.door(number))),
-                )
-                for number, (provider, target) in enumerate(_targets(policy, context))
-            ]
+            ways = []
+            for number, (provider, target) in enumerate(_targets(policy, context)):
+                way = opened(target, patience(policy.timeout), place.door(number), policy.max_turns)
+                ways.append((provider, await stack.enter_async_context(way)))
             await asyncio.to_thread(context.overrides.write_files, task)
             await asyncio.to_thread(place.furnish, {})
             variables = {"MODEL": policy.model or "", **_variables(ways)}
@@ -57,12 +55,13 @@ class Command:
                 ["/bin/sh", "-c", _as_in(place, command)],
                 timeout=policy.timeout,
                 environment={**wanted, **variables},
-                stdin=task.prompt,
+                stdin="\n\n".join(filter(None, (policy.system_prompt, task.prompt))),
                 doors=[way.door for _, way in ways],
             )
         trouble = next((way.trouble for _, way in ways if way.trouble), None)
         where = ways[0][1].target if ways else None
-        ending = Ending(self.name, completed, _journal(completed), where, trouble)
+        refused = any(way.refused_turn for _, way in ways)
+        ending = Ending(self.name, completed, _journal(completed), where, trouble, refused)
         outcome = await asyncio.to_thread(Report(task, policy, context, ending).outcome)
         return AgentOutcome(log=outcome.log, failure=outcome.failure)
 
@@ -74,7 +73,7 @@ def named_in(command: str) -> list[Installed]:
         InfrastructureFailure: there is no command, or a shell would not understand it.
     """
     try:
-        words = shlex.split(command)
+        words = _words(command)
     except ValueError as error:
         raise InfrastructureFailure(f"The agent command can't be read ({error}): {command}") from error
     if not words:
@@ -85,9 +84,17 @@ def named_in(command: str) -> list[Installed]:
     return [installed(path) for path in paths]
 
 
+def _words(command: str) -> list[str]:
+    """As a shell cuts a command; what ends or joins commands is a word of its own."""
+    cutter = shlex.shlex(command, posix=True, punctuation_chars=True)
+    cutter.whitespace_split = True
+    cutter.commenters = ""
+    return list(cutter)
+
+
 def _as_in(place: Workplace, command: str) -> str:
     """The command with its absolute paths as they are called in there."""
-    for word in shlex.split(command):
+    for word in _words(command):
         if word.startswith("/") and Path(word).exists():
             command = command.replace(word, str(place.inside(Path(word).resolve())))
     return command

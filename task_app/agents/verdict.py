@@ -39,7 +39,7 @@ def verdict(ending: Ending) -> Failure | None:
     """
     agent, completed, journal = ending.agent, ending.completed, ending.journal
     if ending.refused_turn:
-        return Failure(FailureKind.TURN_LIMIT, f"{agent} used all its {len(journal.turns)} turns")
+        return Failure(FailureKind.TURN_LIMIT, f"{agent} wanted more turns than the limit allows")
     if completed.timed_out:
         return _timed_out(ending)
     if completed.output_exceeded:

@@ -66,6 +66,27 @@ async def test_an_exit_code_is_the_agents_own_failure(tmp_path: Path) -> None:
     assert "exit code 4" in outcome.failure.message
 
 
+async def test_the_system_prompt_stands_before_the_prompt(tmp_path: Path) -> None:
+    policy = PolicyConfig(agent="command", agent_command="cat > hello.txt", system_prompt="Be brief.")
+    await Command().run(task(tmp_path), policy, await context(tmp_path, "one"))
+    assert (tmp_path / "workspace" / "hello.txt").read_text() == f"Be brief.\n\n{PROMPT}"
+
+
+async def test_its_turns_are_limited(tmp_path: Path) -> None:
+    script = tmp_path / "ask.py"
+    script.write_text(ASK)
+    policy = PolicyConfig(
+        agent="command", agent_command=f"for n in 1 2 3; do /usr/bin/python3 {script}; done", max_turns=2
+    )
+    async with serving() as model:
+        model.add("one", Script([[Say("hello back")]]))
+        policy = policy.model_copy(update={"inference_url": f"{model.base_url}/s"})
+        outcome = await Command().run(task(tmp_path), policy, await context(tmp_path, "one"))
+    assert outcome.failure is not None
+    assert outcome.failure.kind is FailureKind.TURN_LIMIT
+    assert len(model.asked["one"]) == 2
+
+
 async def test_it_is_ended_when_its_time_is_up(tmp_path: Path) -> None:
     outcome = await run(tmp_path, "sleep 1000", timeout=1)
     assert outcome.failure is not None

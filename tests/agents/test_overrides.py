@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,24 @@ async def test_a_script_that_fails_is_told_and_the_agent_works_all_the_same(
     assert part is not None
     assert (part.status, part.error_type) == ("failed", why)
     assert "went on" in log
+
+
+@pytest.mark.parametrize("carrier", ["the request", "the policy"])
+async def test_what_was_applied_is_an_artifact_whichever_way_it_came(tmp_path: Path, carrier: str) -> None:
+    overrides = [
+        {"override_id": "o1", "file_artifacts": {"AGENTS.md": "be brief"}, "env_vars": {"A": "b", "PATH": "c"}}
+    ]
+    body = rollout("one", "command")
+    body["policy"]["config"]["agent_command"] = "cat AGENTS.md > hello.txt; echo A is $A"
+    (body if carrier == "the request" else body["policy"]["config"])["context_overrides"] = overrides
+    async with serving(settings(tmp_path / "work")) as client:
+        response = (await client.post("/rollout", json=body)).json()
+    kept = {artifact["name"]: artifact["content"] for artifact in response["artifact"]}
+    assert kept["final.txt"] == "be brief"
+    assert kept["agent.log"] == "A is b\n"
+    (told,) = json.loads(kept["context.json"])
+    assert (told["override_id"], told["overall_status"]) == ("o1", "partial")
+    assert {name: part["status"] for name, part in told["env_vars"].items()} == {"A": "applied", "PATH": "failed"}
 
 
 async def test_the_response_tells_what_an_agent_could_not_use(tmp_path: Path) -> None:
