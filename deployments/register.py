@@ -1,4 +1,4 @@
-"""`make deploy`: registers work pool, deployments and automations. Running it again updates what has changed."""
+"""`make deploy`: registers work pool, limits, deployments, automations. Running it again updates what has changed."""
 
 import asyncio
 import os
@@ -10,6 +10,7 @@ from prefect.client.orchestration import get_client
 from core.errors import EngineBenchError, InfrastructureError
 from deployments.api import Api, required_api
 from deployments.automations import apply_automations
+from deployments.limits import ensure_limits
 from deployments.pull import ROOT
 from deployments.work_pool import ensure_work_pool
 
@@ -20,14 +21,15 @@ def register(api: Api) -> None:
     Raises:
         InfrastructureError: Prefect refused a deployment; the message holds what it said.
     """
-    asyncio.run(_ensure_work_pool())
+    asyncio.run(_ensure_work_pool_and_limits())
     _deploy(api)
     asyncio.run(_apply_automations())
 
 
-async def _ensure_work_pool() -> None:
+async def _ensure_work_pool_and_limits() -> None:
     async with get_client() as client:
         await ensure_work_pool(client)
+        await ensure_limits(client)
 
 
 async def _apply_automations() -> None:

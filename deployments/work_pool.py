@@ -19,14 +19,14 @@ async def ensure_work_pool(client: PrefectClient) -> None:
     try:
         await client.read_work_pool(WORK_POOL)
     except ObjectNotFound:
-        await _unless_there(client.create_work_pool(WorkPoolCreate(name=WORK_POOL, type=WORK_POOL_TYPE)))
+        await unless_there(client.create_work_pool(WorkPoolCreate(name=WORK_POOL, type=WORK_POOL_TYPE)))
     there = {queue.name for queue in await client.read_work_queues(work_pool_name=WORK_POOL)}
     for name, limit in QUEUES.items():
         if name not in there:
-            await _unless_there(client.create_work_queue(name, concurrency_limit=limit, work_pool_name=WORK_POOL))
+            await unless_there(client.create_work_queue(name, concurrency_limit=limit, work_pool_name=WORK_POOL))
 
 
-async def _unless_there(creation: Awaitable[object]) -> None:
+async def unless_there(creation: Awaitable[object]) -> None:
     """Two registrations at once are fine: the second finds what the first has made."""
     with suppress(ObjectAlreadyExists):
         await creation

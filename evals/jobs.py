@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -12,9 +14,13 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt,
 from core.errors import EngineBenchError
 from evals.models import Artifact, JobStatus, Progress, Row
 from evals.protocol import JobRequest, RolloutReply
+from evals.rescoring import Former, former_rollout
 from evals.statistics import mean_reward
 from evals.store import Store
 from evals.task_app_client import Patience, RolloutFailed, TaskAppClient
+
+Turn = Callable[[], AbstractAsyncContextManager[None]]
+"""What a rollout waits for before a task app is asked for it, and holds until it has answered."""
 
 
 @dataclass
@@ -67,13 +73,21 @@ class JobRunner:
     """Runs the rollouts of one job that the store does not have yet."""
 
     def __init__(
-        self, job: Job, store: Store, task_app: TaskAppClient, patience: Patience, locks: RolloutLocks
+        self,
+        job: Job,
+        store: Store,
+        task_app: TaskAppClient,
+        patience: Patience,
+        locks: RolloutLocks,
+        *,
+        turn: Turn,
     ) -> None:
         self._job = job
         self._store = store
         self._task_app = task_app
         self._patience = patience
         self._locks = locks
+        self._turn = turn
         self._own = frozenset(job.request.seeds)
 
     async def run(self) -> None:
@@ -134,15 +148,30 @@ class JobRunner:
         stored = await self._store.row(self._job.correlation_id(seed))
         if stored and not stored.infrastructure_failure:
             return stored
+        former = await self._former(seed)
+        if former and former.code is None:
+            row = former.row.model_copy(update={"correlation_id": self._job.correlation_id(seed)})
+            await self._write_down(row, [])
+            return row
+        async with self._turn():
+            row, artifacts = await self._performed(seed, former)
+            await self._write_down(row, artifacts)
+        return row
+
+    async def _performed(self, seed: int, former: Former | None) -> tuple[Row, list[Artifact]]:
+        """The rollout's row and what it left behind, whether it could be scored or not."""
         started = time.monotonic()
         try:
-            reply = await self._ask_until_scored(seed)
-            row, artifacts = reply.row(seed, _milliseconds_since(started)), reply.artifacts()
+            reply = await self._ask_until_scored(seed, former)
+            return reply.row(seed, _milliseconds_since(started)), reply.artifacts()
         except RolloutFailed as failure:
             row = self._unscored(seed, failure, _milliseconds_since(started))
-            artifacts = failure.reply.artifacts() if failure.reply else []
-        await self._write_down(row, artifacts)
-        return row
+            return row, failure.reply.artifacts() if failure.reply else []
+
+    async def _former(self, seed: int) -> Former | None:
+        """What is to be graded again, None where an agent is to run."""
+        source = self._job.request.env_config.rescore
+        return await former_rollout(self._store, source, seed) if source else None
 
     async def _write_down(self, row: Row, artifacts: list[Artifact]) -> None:
         """Also when the job is cancelled meanwhile: what has finished must not be lost."""
@@ -152,20 +181,20 @@ class JobRunner:
         finally:
             await asyncio.wait([writing])
 
-    async def _ask_until_scored(self, seed: int) -> RolloutReply:
+    async def _ask_until_scored(self, seed: int, former: Former | None) -> RolloutReply:
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(RolloutFailed),
             stop=stop_after_attempt(self._patience.retries + 1),
             wait=wait_random_exponential(multiplier=self._patience.backoff, max=20 * self._patience.backoff),
             reraise=True,
         )
-        return await retrying(self._ask, seed)
+        return await retrying(self._ask, seed, former)
 
-    async def _ask(self, seed: int) -> RolloutReply:
+    async def _ask(self, seed: int, former: Former | None) -> RolloutReply:
         correlation_id, timeout = self._job.correlation_id(seed), self._job.request.timeout
         try:
             async with asyncio.timeout(timeout):
-                return await self._task_app.rollout(self._rollout_request(seed))
+                return await self._task_app.rollout(self._rollout_request(seed, former))
         except TimeoutError:
             await self._task_app.cancel(correlation_id)
             raise RolloutFailed("timeout", f"The rollout did not end within {timeout:g} s.") from None
@@ -173,16 +202,17 @@ class JobRunner:
             await self._task_app.cancel(correlation_id)
             raise
 
-    def _rollout_request(self, seed: int) -> dict[str, Any]:
+    def _rollout_request(self, seed: int, former: Former | None) -> dict[str, Any]:
         """Body of `POST /rollout`."""
         request, correlation_id = self._job.request, self._job.correlation_id(seed)
         return {
             "trace_correlation_id": correlation_id,
             "env": {
                 "env_name": request.env_name,
-                "config": request.env_config.model_dump(exclude={"others"}),
+                "config": request.env_config.model_dump(exclude={"others", "rescore"}),
                 "seed": seed,
             },
+            **({"submission": former.code} if former else {}),
             "policy": {"config": request.policy},
             "on_done": "reset",
             "safety": {"max_time_s": request.timeout},

@@ -44,6 +44,9 @@ class EvalRequest(BaseModel):
     others: list[int] = Field(default_factory=list)
     """Seeds of the run's other jobs. Whatever of them nobody works on is run here once this job has none left, so that
     a slow task app does not hold up the run. Embedded eval service only."""
+    rescore: str | None = None
+    """Id of a run of which the stored final code is graded again, in place of running agents. Embedded eval service
+    only."""
     policy: Policy
     max_concurrent: int = Field(default=1, ge=1)
     """Rollouts at a time; more than the task app has slots for only makes them queue there."""

@@ -25,6 +25,8 @@ class EnvConfig(BaseModel):
     """None makes the job a run of its own."""
     others: list[int] = Field(default_factory=list)
     """See EvalRequest.others. No business of the task app."""
+    rescore: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,149}$")
+    """See EvalRequest.rescore. The task app is sent the code itself."""
 
 
 class JobRequest(BaseModel):
@@ -70,6 +72,7 @@ def job_arguments(request: EvalRequest) -> dict[str, Any]:
             "split": request.split,
             "run_id": request.run_id,
             **({"others": request.others} if request.others else {}),
+            **({"rescore": request.rescore} if request.rescore else {}),
         },
         "concurrency": request.max_concurrent,
         "timeout": request.rollout_timeout,

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from core.errors import ConfigurationError, EngineBenchError
 from evals.client import EvalClient
-from evals.jobs import Job, JobRunner, RolloutLocks
+from evals.jobs import Job, JobRunner, RolloutLocks, Turn
 from evals.models import INTERRUPTED, TERMINAL, JobStatus
 from evals.protocol import JobRequest
 from evals.store import Store
@@ -31,12 +31,13 @@ NO_HEADERS: Mapping[str, SecretStr] = MappingProxyType({})
 class EvalService:
     """The jobs of this process, and those that the store remembers."""
 
-    def __init__(self, store: Store, patience: Patience) -> None:
+    def __init__(self, store: Store, patience: Patience, turn: Turn) -> None:
         self.store = store
         self.api_key = SecretStr(secrets.token_urlsafe(32))
         self.url = ""
         """Known once it is being served."""
         self._patience = patience
+        self._turn = turn
         self._locks = RolloutLocks()
         self._jobs: dict[str, Job] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
@@ -130,7 +131,7 @@ class EvalService:
         url, headers = job.request.task_app_url, self._headers.get(job.request.task_app_url.rstrip("/"), NO_HEADERS)
         try:
             async with connect(url, job.request.task_app_api_key, headers, self._patience) as task_app:
-                await JobRunner(job, self.store, task_app, self._patience, self._locks).run()
+                await JobRunner(job, self.store, task_app, self._patience, self._locks, turn=self._turn).run()
         except asyncio.CancelledError:
             return self._ends.get(job.id, ("failed", f"{INTERRUPTED}: its process was stopped."))
         except EngineBenchError as failure:
@@ -150,13 +151,16 @@ def _set_of_instances(request: dict[str, Any]) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def serve(store: Store, patience: Patience | None = None) -> AsyncIterator[EvalService]:
-    """The embedded eval service on 127.0.0.1, for as long as the block lasts; then its jobs are ended."""
+async def serve(store: Store, patience: Patience | None = None, turn: Turn = nullcontext) -> AsyncIterator[EvalService]:
+    """The embedded eval service on 127.0.0.1, for as long as the block lasts; then its jobs are ended.
+
+    Each rollout waits for its `turn`, and holds it while the task app works on it.
+    """
     # FastAPI and uvicorn cost a third of a second that only who serves should pay.
     from evals.routes import create_app  # noqa: PLC0415
     from evals.server import serve_app  # noqa: PLC0415
 
-    service = EvalService(store, patience or Patience())
+    service = EvalService(store, patience or Patience(), turn)
     async with serve_app(create_app(service)) as url:
         service.url = url
         try:

@@ -16,6 +16,9 @@ from evals.database import Database
 from evals.models import TERMINAL, Artifact, JobStatus, Row
 from evals.schema import jobs, rollouts, runs
 
+MOST_VARIABLES = 500
+"""Of one statement; the least that a database of ours allows is 999."""
+
 
 class StoredJob(NamedTuple):
     """A job as it was last written down. `request` holds no key."""
@@ -80,6 +83,8 @@ class Store:
     async def rows(self, run_id: str, seeds: Collection[int] | None = None) -> list[Row]:
         """The finished rollouts of a run by seed, scored or not; only those of `seeds` where given."""
         query = sa.select(rollouts.c.row).where(rollouts.c.run_id == run_id).order_by(rollouts.c.seed)
+        if seeds is not None and len(seeds) <= MOST_VARIABLES:
+            query = query.where(rollouts.c.seed.in_(seeds))
         rows = [Row.model_validate(found.row) for found in await self._database.read(query)]
         wanted = None if seeds is None else set(seeds)
         return [row for row in rows if wanted is None or row.seed in wanted]

@@ -21,6 +21,8 @@ def agent_environment(parameters: Parameters, settings: Settings) -> Mapping[str
     Raises:
         ConfigurationError: the agent lacks a model, a key, a command, or (on this machine) its program.
     """
+    if parameters.rescore:
+        return {}
     agent = AGENTS[parameters.agent]
     if parameters.agent == "command":
         if not parameters.agent_command:
@@ -31,10 +33,20 @@ def agent_environment(parameters: Parameters, settings: Settings) -> Mapping[str
     return _key(agent.cli, parameters, settings) | _program(agent.cli, parameters, settings)
 
 
+def asked_provider(parameters: Parameters) -> str | None:
+    """Name of the model provider that the rollouts ask, `proxy` behind an inference URL; None where none is known."""
+    agent = AGENTS[parameters.agent]
+    if parameters.rescore or agent.uses_reference or parameters.agent == "noop":
+        return None
+    if parameters.inference_url:
+        return "proxy"
+    return agent.cli.provider(parameters.model or None).name if isinstance(agent, CliAgent) else None
+
+
 def agent_tools(parameters: Parameters) -> tuple[str, ...]:
     """The programs that a fresh machine must be given for this agent, as `Backend.install` takes them."""
     agent = AGENTS[parameters.agent]
-    if parameters.backend == "local" or not isinstance(agent, CliAgent):
+    if parameters.rescore or parameters.backend == "local" or not isinstance(agent, CliAgent):
         return ()
     program = agent.cli.program
     return (f"{program.name}=npm:{program.package}@{program.version}", *agent.cli.tools)

@@ -70,6 +70,7 @@ def run(
 def resume(
     run: str,
     *,
+    rescore: Annotated[bool, Parameter(negative="")] = False,
     min_reward: float | None = None,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
@@ -79,6 +80,8 @@ def resume(
     ----------
     run
         Name of the run (its folder under results/), its id, or the beginning of either.
+    rescore
+        Run no agent: grade again what the run's agents wrote, as a run of its own. The old scores stay.
     min_reward
         Exit with 3 if the mean reward is below this.
     json
@@ -86,7 +89,8 @@ def resume(
     """
     from flows import runner  # noqa: PLC0415 - brings Prefect along, which takes a second to import
 
-    return runner.run(Parameters(resume=run), min_reward=min_reward, as_json=json)
+    parameters = Parameters(rescore=run) if rescore else Parameters(resume=run)
+    return runner.run(parameters, min_reward=min_reward, as_json=json)
 
 
 @app.command

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from flows.prefect_artifacts import attempts_text, comparison_text
+from flows.prefect_artifacts import attempts_text, comparison_text, rescoring_text
 from flows.result import ResultDocument, RolloutRow
 
 _FINISHED = re.compile(r"Finished in state (\w+)\((.*)\)$", re.DOTALL)
@@ -140,6 +140,7 @@ def summary(result: ResultDocument) -> str:
     return (
         f"mean reward {mean}{interval}, solved {counts.solved} of {counts.total}, "
         f"infrastructure failures {counts.infrastructure_failures}\n"
+        + (f"{rescoring_text(result.rescored)}\n" if result.rescored else "")
         + (f"{attempts}\n" if (attempts := attempts_text(result)) else "")
         + (f"{comparison_text(result.comparison)}\n" if result.comparison else "")
         + f"{result.status}"

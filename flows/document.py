@@ -10,7 +10,21 @@ from evals import statistics
 from evals.models import Row
 from flows.benchmarks import commit
 from flows.plan import Plan
-from flows.result import BenchmarkReference, Comparison, ErrorRow, ResultDocument, RolloutRow, RunStatus
+from flows.result import BenchmarkReference, Comparison, ErrorRow, Rescoring, ResultDocument, RolloutRow, RunStatus
+
+
+@dataclass(frozen=True)
+class Former:
+    """The run of which the code was graded again."""
+
+    run: str
+    rows: Sequence[Row]
+    """Those that have a score."""
+
+    @property
+    def rewards(self) -> Mapping[int, float | None]:
+        """By wire seed."""
+        return {row.seed: row.reward for row in self.rows}
 
 
 @dataclass(frozen=True)
@@ -25,6 +39,8 @@ class Ending:
     """Of the tools in the sandboxes."""
     previous: ResultDocument | None = None
     """Of the previous run of the series."""
+    former: Former | None = None
+    """Where a run was graded again."""
 
 
 def result_document(
@@ -60,8 +76,9 @@ def result_document(
         benchmark=BenchmarkReference(
             name=plan.parameters.benchmark, commit=commit(plan.benchmark_dir), content_hash=benchmark_hash
         ),
-        comparison=_comparison(ending.previous, benchmark_hash, planned),
-        rollouts=[_rollout_row(plan, row, artifacts.get(row.correlation_id, [])) for row in planned],
+        comparison=_comparison(ending, benchmark_hash, planned),
+        rescored=_rescoring(ending.former, planned, artifacts),
+        rollouts=[_rollout_row(plan, row, artifacts.get(row.correlation_id, []), ending.former) for row in planned],
     )
 
 
@@ -77,13 +94,28 @@ def _planned_rows(plan: Plan, rows: Sequence[Row], ending: Ending) -> list[Row]:
     return sorted(planned, key=lambda row: plan.locate(row.seed)[1:])
 
 
-def _comparison(previous: ResultDocument | None, benchmark_hash: str, rows: Sequence[Row]) -> Comparison | None:
-    if previous is None or previous.benchmark.content_hash != benchmark_hash:
+def _comparison(ending: Ending, benchmark_hash: str, rows: Sequence[Row]) -> Comparison | None:
+    if ending.former:
+        run, before = ending.former.run, ending.former.rows
+    elif ending.previous and ending.previous.benchmark.content_hash == benchmark_hash:
+        run, before = ending.previous.run, rows_of(ending.previous)
+    else:
         return None
-    difference = statistics.paired_difference(rows_of(previous), rows)
+    difference = statistics.paired_difference(before, rows)
     if difference is None:
         return None
-    return Comparison(run=previous.run, mean_reward=previous.mean_reward, **difference.model_dump())
+    return Comparison(run=run, mean_reward=statistics.mean_reward(before), **difference.model_dump())
+
+
+def _rescoring(former: Former | None, rows: Sequence[Row], artifacts: Mapping[str, list[str]]) -> Rescoring | None:
+    if former is None:
+        return None
+    scored = [row for row in rows if row.reward is not None]
+    return Rescoring(
+        run=former.run,
+        changed=sum(row.reward != former.rewards.get(row.seed) for row in scored),
+        kept=sum(not artifacts.get(row.correlation_id) for row in scored),
+    )
 
 
 def rows_of(result: ResultDocument) -> list[Row]:
@@ -96,13 +128,14 @@ def _not_run(wire_seed: int, lane_error: BaseException | None) -> Row:
     return Row.infrastructure(wire_seed, "", reason.kind, reason.message)
 
 
-def _rollout_row(plan: Plan, row: Row, artifacts: list[str]) -> RolloutRow:
+def _rollout_row(plan: Plan, row: Row, artifacts: list[str], former: Former | None) -> RolloutRow:
     instance, seed, attempt = plan.locate(row.seed)
     return RolloutRow(
         instance=instance,
         seed=seed,
         attempt=attempt,
         reward=row.reward,
+        former_reward=former.rewards.get(row.seed) if former else None,
         tests_passed=row.tests_passed,
         tests_total=row.tests_total,
         error=ErrorRow(kind=row.error.kind, message=row.error.message) if row.error else None,

@@ -9,21 +9,23 @@ from prefect.exceptions import TerminationSignal
 from prefect.runtime import flow_run
 from prefect.states import Cancelled
 
-from core.errors import ConfigurationError, EngineBenchError
+from core.errors import EngineBenchError
 from core.redaction import redact
 from core.settings import Settings
 from evals.store import Store, open_store
 from flows import steps
 from flows.agent_needs import agent_environment
 from flows.credentials import with_daytona_credentials
-from flows.evaluation import SandboxLost, open_evaluation
+from flows.evaluation import SandboxUnfit, open_evaluation
 from flows.hooks import remove_own_sandboxes
 from flows.lanes import Job, Spares, clean_up, keep_log, replacement, specify
+from flows.limits import Limit, sandboxes_of
 from flows.logs import rooms_log_to_the_run
 from flows.parameters import Parameters, form
-from flows.plan import Lane, Plan, make_plan, pack
+from flows.plan import Lane, Plan, pack
 from flows.report import Report
 from flows.result import ResultDocument
+from flows.resumption import plan_run
 from flows.termination import cancel_requested, cancelled_by_sigterm, to_its_end
 from sandboxes import open_backend
 from sandboxes.base import Backend, Sandbox
@@ -89,8 +91,10 @@ async def run_lane(lane: Lane, job: Job) -> None:
     current: Lane | None = lane
     while current:
         try:
-            await run_sandbox(current, job)
-        except SandboxLost as lost:
+            async with job.sandboxes.slot():
+                if await job.evaluation.missing(current):  # it may have waited for long
+                    await run_sandbox(current, job)
+        except SandboxUnfit as lost:
             current = await replacement(current, job, lost)
         else:
             break
@@ -105,7 +109,9 @@ async def run_lanes(plan: Plan, settings: Settings, store: Store, report: Report
         open_evaluation(plan, settings, store, report) as evaluation,
     ):
         plan = await specify(plan, backend, bundle)
-        job = Job(plan, settings, backend, bundle, evaluation, report, Spares(max(2, len(plan.lanes) // 2)), needs)
+        limit = await Limit.find(sandboxes_of(backend.name))
+        spares = Spares(max(2, len(plan.lanes) // 2))
+        job = Job(plan, settings, backend, bundle, evaluation, report, spares, limit, needs)
         return await asyncio.gather(*(run_lane(lane, job) for lane in plan.lanes), return_exceptions=True)
 
 
@@ -141,23 +147,3 @@ async def score(plan: Plan, settings: Settings, store: Store) -> ResultDocument:
     if result.status != "completed":
         raise RunIncomplete(result)
     return result
-
-
-async def plan_run(parameters: Parameters, settings: Settings, store: Store) -> Plan:
-    """Plan this flow run: a new run, its retry, or the one that it resumes. What is scored already is not run again.
-
-    Raises:
-        ConfigurationError: the parameters ask for what is not there.
-    """
-    flow_run_id = str(flow_run.get_id())
-    run_id = flow_run_id
-    if parameters.resume:
-        resumed = await store.find_run(parameters.resume)
-        if resumed is None:
-            raise ConfigurationError(
-                f"There is no run {parameters.resume!r} in the results store {store.location}. "
-                "A run's name is that of its folder under results/."
-            )
-        run_id, parameters = resumed.id, Parameters.model_validate(resumed.parameters)
-    scored = {row.seed for row in await store.rows(run_id) if row.reward is not None}
-    return make_plan(parameters, flow_run_id, settings, run_id=run_id, scored=scored)

@@ -1,11 +1,12 @@
 """Inside the eval step: one eval job per lane, on the embedded eval service or on a hosted one."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 
 import httpx
 from prefect.logging import get_run_logger
 from pydantic import SecretStr
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from core.errors import ConfigurationError, EngineBenchError, InfrastructureError
 from core.settings import Settings
@@ -13,6 +14,9 @@ from evals.client import EvalClient
 from evals.models import EvalRequest, Outcome, Policy, Progress
 from evals.service import serve
 from evals.store import Store
+from evals.task_app_client import BAD_GATEWAY
+from flows.agent_needs import asked_provider
+from flows.limits import Limit, rollouts_at
 from flows.plan import GRADING_ALLOWANCE, Lane, Plan
 from flows.report import Report
 from sandboxes.base import Endpoint
@@ -22,18 +26,37 @@ class RolloutsUnscored(EngineBenchError):
     """Some rollouts have no score although the eval service has retried them. Asking again would only cost more."""
 
 
-class SandboxLost(InfrastructureError):
-    """The task app does not answer any more, or can't go on; another sandbox might."""
+class SandboxUnfit(InfrastructureError):
+    """The eval did not get through in this sandbox: asking again may help, and another sandbox where it does not."""
+
+
+class SandboxLost(SandboxUnfit):
+    """Nobody answers in the sandbox any more. Asking again is of no use, another sandbox is."""
+
+
+UNREACHABLE = 15.0
+"""Seconds that a task app which has just been healthy may not answer."""
 
 
 @asynccontextmanager
 async def open_evaluation(plan: Plan, settings: Settings, store: Store, report: Report) -> AsyncIterator["Evaluation"]:
-    """The eval service of a run: the hosted one where it is configured, else one embedded in this process."""
+    """The eval service of a run: the hosted one where it is configured, else one embedded in this process.
+
+    Raises:
+        ConfigurationError: a hosted one can't do what is asked.
+    """
     hosted = settings.hosted_eval_service()
+    if hosted and plan.parameters.rescore:
+        raise ConfigurationError(
+            "A hosted eval service can't grade again what this machine keeps. "
+            "Unset SYNTH_BACKEND_URL to use the embedded one."
+        )
     if hosted:
         yield Evaluation(plan, EvalClient(*hosted), store, report, shares_work=False)
         return
-    async with serve(store) as service:
+    provider = asked_provider(plan.parameters)
+    turn = (await Limit.find(rollouts_at(provider))).slot if provider else nullcontext
+    async with serve(store, turn=turn) as service:
         yield Evaluation(plan, service.client(), store, report, shares_work=True)
 
 
@@ -52,14 +75,16 @@ class Evaluation:
 
         Raises:
             SandboxLost: the task app does not answer any more.
+            SandboxUnfit: it does, but the eval service could not finish the job.
             RolloutsUnscored: some rollouts have no score after the eval service's own retries.
         """
         request = self._request(lane, endpoint, api_key)
-        self._report.note_versions(await _require_same_benchmark(request))
+        self._report.note_versions(await _patient_versions(request))
         outcome = await self._attach(lane, request) or await self._submit(lane, request)
         await self._keep(outcome)
         if outcome.status != "completed":
-            raise SandboxLost(f"Eval job {outcome.job_id} {outcome.status}: {outcome.error or 'no reason given'}")
+            await _versions(request)  # it has been waited for already: once is enough to tell that it is lost
+            raise SandboxUnfit(f"Eval job {outcome.job_id} {outcome.status}: {outcome.error or 'no reason given'}")
         unscored = [row for row in outcome.rows if row.infrastructure_failure]
         if unscored:
             reasons = "; ".join(
@@ -124,6 +149,7 @@ class Evaluation:
             split=parameters.split or None,
             seeds=list(lane.seeds),
             others=self._plan.others(lane) if self._shares_work else [],
+            rescore=parameters.rescore or None,
             policy=_policy(self._plan),
             max_concurrent=parameters.concurrency,
             grading_allowance=GRADING_ALLOWANCE,
@@ -140,26 +166,42 @@ def _policy(plan: Plan) -> Policy:
     return Policy(agent=parameters.agent, model=parameters.model or None, timeout=parameters.timeout, **given)
 
 
-async def _require_same_benchmark(request: EvalRequest) -> dict[str, str]:
-    """Ask the task app what it holds, and return the versions of the tools that it grades with."""
+async def _versions(request: EvalRequest) -> dict[str, str]:
+    """The versions of the tools that the task app grades with.
+
+    Raises:
+        SandboxLost: nobody answers.
+        SandboxUnfit: something is answered that says nothing of a task app.
+        ConfigurationError: it is another task app than the one asked for.
+    """
     headers = {name: value.get_secret_value() for name, value in request.task_app_headers.items()}
     headers["X-API-Key"] = request.task_app_api_key.get_secret_value()
+    said = f"The task app at {request.task_app_url}"
     try:
         async with httpx.AsyncClient(timeout=30) as http:
             answer = await http.get(f"{request.task_app_url}/info", headers=headers)
-        if answer.status_code == 401:
-            raise ConfigurationError(
-                f"The task app at {request.task_app_url} refuses the key. Set ENVIRONMENT_API_KEY."
-            )
-        answer.raise_for_status()
-        info = answer.json()
+    except httpx.TransportError as error:
+        raise SandboxLost(f"{said} does not answer any more ({type(error).__name__}).") from None
+    if answer.status_code == BAD_GATEWAY:
+        raise SandboxLost(f"{said} is not there any more, says the proxy in front of it.")
+    if answer.status_code == 401:
+        raise ConfigurationError(f"{said} refuses the key. Set ENVIRONMENT_API_KEY.")
+    try:
+        info = answer.raise_for_status().json()
         benchmark, versions = info["benchmark"]["name"], info["versions"]
-    except (httpx.HTTPError, KeyError, TypeError, ValueError) as error:
-        raise SandboxLost(
-            f"The task app at {request.task_app_url} does not tell what it is ({type(error).__name__})."
-        ) from None
+    except (httpx.HTTPStatusError, KeyError, TypeError, ValueError) as error:
+        raise SandboxUnfit(f"{said} does not tell what it is ({type(error).__name__}).") from None
     if benchmark != request.benchmark:
-        raise ConfigurationError(
-            f"The task app at {request.task_app_url} holds the benchmark {benchmark!r}, not {request.benchmark!r}."
-        )
+        raise ConfigurationError(f"{said} holds the benchmark {benchmark!r}, not {request.benchmark!r}.")
     return {str(name): str(value) for name, value in versions.items()}
+
+
+async def _patient_versions(request: EvalRequest) -> dict[str, str]:
+    """Ask a sandbox that should be there, also if it, or a proxy on the way, needs a moment."""
+    retrying = AsyncRetrying(
+        retry=retry_if_exception_type(SandboxUnfit),
+        stop=stop_after_delay(UNREACHABLE),
+        wait=wait_random_exponential(multiplier=0.1, max=2),
+        reraise=True,
+    )
+    return await retrying(_versions, request)

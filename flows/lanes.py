@@ -14,6 +14,7 @@ from core.redaction import redact
 from core.settings import Settings
 from flows import steps
 from flows.evaluation import Evaluation
+from flows.limits import Limit
 from flows.plan import Lane, Plan
 from flows.report import Report
 from sandboxes.base import Backend, Machine, Sandbox
@@ -46,6 +47,8 @@ class Job:
     evaluation: Evaluation
     report: Report
     spares: Spares
+    sandboxes: Limit
+    """Over all runs."""
     agent_environment: Mapping[str, SecretStr]
     starting: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(STARTS_AT_A_TIME))
 

@@ -113,6 +113,12 @@ class Parameters(BaseModel):
         description="Continue this earlier run, by name or id, with the parameters that it had: "
         "only what has no score is run.",
     )
+    rescore: str = Field(
+        default="",
+        max_length=200,
+        description="Grade again what the agents of this earlier run wrote, by name or id: a run of its own, with the "
+        "parameters that it had. No agent runs.",
+    )
 
     @property
     def title(self) -> str:
@@ -121,6 +127,8 @@ class Parameters(BaseModel):
         attempts = f"{self.attempts} attempts" if self.attempts > 1 else ""
         if self.resume:
             return f"resume · {self.resume}"
+        if self.rescore:
+            return f"rescore · {self.rescore}"
         return " · ".join(filter(None, (self.backend, self.agent, self.model, self.benchmark, amount, attempts)))
 
     @property

@@ -110,12 +110,14 @@ def make_plan(
     *,
     run_id: str | None = None,
     scored: Collection[int] = (),
+    only: Collection[int] | None = None,
 ) -> Plan:
     """Choose the instances and deal them out to the lanes.
 
     Args:
         run_id: of the run that is resumed, if one is.
         scored: wire seeds that have a score already.
+        only: no other wire seeds than these; None for all that the parameters ask for.
 
     Raises:
         ConfigurationError: the benchmark, the split, the instances or the context asked for are not there.
@@ -130,6 +132,7 @@ def make_plan(
         benchmarks.require_images(benchmark, folder, parameters.harbor_root)
     seeds = _choose(ids, parameters, benchmark)
     wire_seeds = [seed + attempt * len(ids) for attempt in range(parameters.attempts) for seed in seeds]
+    wire_seeds = [seed for seed in wire_seeds if only is None or seed in only]
     missing = [seed for seed in wire_seeds if seed not in scored]
     return Plan(
         run_id=run_id or flow_run_id,

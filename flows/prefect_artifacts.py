@@ -17,7 +17,7 @@ from prefect.logging import get_run_logger
 from evals.models import Progress
 from flows import chart
 from flows.plan import Plan
-from flows.result import Comparison, ResultDocument
+from flows.result import Comparison, Rescoring, ResultDocument
 from flows.run_folder import RunFolder
 
 PROGRESS_UPDATES = 20
@@ -123,6 +123,7 @@ def markdown(result: ResultDocument, folder: RunFolder) -> str:
         "|---|---|---|---|",
         f"| {counts.total} | {counts.scored} | {counts.solved} | {counts.infrastructure_failures} |",
         "",
+        *([rescoring_text(result.rescored), ""] if result.rescored else []),
         *_attempts(result),
         *_comparison(result.comparison),
         f"Status: {result.status}" + (f". {result.error.message}" if result.error else ""),
@@ -150,6 +151,14 @@ def attempts_text(result: ResultDocument) -> str:
     return f"{chances}. Unstable, solved by some attempts only: {named}{f' and {more} more' if more > 0 else ''}."
 
 
+def rescoring_text(rescored: Rescoring) -> str:
+    """One sentence or two."""
+    kept = f" {rescored.kept} left no code to grade, so their old score stands." if rescored.kept else ""
+    return (
+        f"The code of run {rescored.run} was graded again, without its agent: {rescored.changed} rewards changed.{kept}"
+    )
+
+
 def _comparison(comparison: Comparison | None) -> list[str]:
     if comparison is None:
         return []
@@ -160,7 +169,7 @@ def comparison_text(comparison: Comparison) -> str:
     """One sentence."""
     interval = "" if comparison.interval_95 is None else " (95%: {:+.3f} to {:+.3f})".format(*comparison.interval_95)
     return (
-        f"Against the previous run, {comparison.run}: {comparison.mean:+.3f}{interval} "
+        f"Against run {comparison.run}: {comparison.mean:+.3f}{interval} "
         f"over {comparison.instances} shared instance{'s' if comparison.instances > 1 else ''}."
     )
 

@@ -13,7 +13,7 @@ from core.settings import Settings
 from evals.models import Progress
 from evals.store import Store, StoredRun
 from flows import prefect_artifacts
-from flows.document import Ending, result_document
+from flows.document import Ending, Former, result_document
 from flows.plan import Plan, content_hash
 from flows.prefect_artifacts import LiveProgress
 from flows.result import ResultDocument
@@ -59,6 +59,7 @@ class Report:
             )
         get_run_logger().info(
             f"{plan.total} rollouts of {parameters.benchmark} by {parameters.agent}"
+            + (", graded again without the agent" if parameters.rescore else "")
             + (f" ({parameters.model})" if parameters.model else "")
             + (f", {plan.already_scored} of them scored already" if plan.already_scored else "")
             + f", in {len(plan.lanes)} {parameters.backend} sandbox{'' if len(plan.lanes) == 1 else 'es'}"
@@ -100,6 +101,7 @@ class Report:
             warnings=self._warnings,
             versions=self._versions,
             previous=await self._previous(),
+            former=await self._former(),
         )
         result = result_document(
             self._plan, self._run.name, self._run.content_hash, rows=rows, artifacts=paths, ending=ending
@@ -109,8 +111,17 @@ class Report:
         get_run_logger().info(f"Results: {self.folder.document}")
         if lane_errors is not None:
             await prefect_artifacts.publish(result, self.folder)
-            prefect_artifacts.tell_regression(result)
+            if not result.rescored:
+                prefect_artifacts.tell_regression(result)
         return result
+
+    async def _former(self) -> Former | None:
+        """The run that was graded again, if one was."""
+        run = await self._store.find_run(rescored) if (rescored := self._plan.parameters.rescore) else None
+        if run is None:
+            return None
+        rows = [row for row in await self._store.rows(run.id) if row.reward is not None]
+        return Former(run.name, [row.model_copy(update={"instance": self._plan.locate(row.seed)[0]}) for row in rows])
 
     async def _previous(self) -> ResultDocument | None:
         run = await self._store.previous_run(self._plan.run_id)
@@ -131,5 +142,6 @@ def _series(plan: Plan) -> str:
             asked.split,
             asked.agent,
             asked.model,
+            *(["rescored"] if asked.rescore else []),
         )
     )

@@ -29,6 +29,8 @@ class RolloutRow(BaseModel):
     """From 0."""
     reward: float | None
     """0..1; null if the rollout could not be scored."""
+    former_reward: float | None = None
+    """Of a run that grades another one's code again: the reward there."""
     tests_passed: int | None
     tests_total: int | None
     error: ErrorRow | None
@@ -45,7 +47,7 @@ class RolloutRow(BaseModel):
 
 
 class Comparison(Difference):
-    """Against the previous run of the same series: same deployment, benchmark, split, agent and model."""
+    """Against the previous run of its series (deployment, benchmark, split, agent, model), or the one graded again."""
 
     run: str
     """Name of that run."""
@@ -59,6 +61,17 @@ class BenchmarkReference(BaseModel):
     """Of the clone that it lies in, with `-dirty` where files differ; null if it is no clone of its own."""
     content_hash: str
     """SHA-256 of what was uploaded: task app and benchmark."""
+
+
+class Rescoring(BaseModel):
+    """What was graded again. That run, its scores and its artifacts stay as they are."""
+
+    run: str
+    """Name of that run."""
+    changed: int
+    """Rollouts that have another reward now."""
+    kept: int
+    """Rollouts of which no code was kept, e.g. since the agent left none: their old score stands."""
 
 
 class ResultDocument(BaseModel):
@@ -88,5 +101,8 @@ class ResultDocument(BaseModel):
     versions: dict[str, str]
     benchmark: BenchmarkReference
     comparison: Comparison | None
-    """Null if there is no such run, or it shares no scored instance, or had another content hash."""
+    """Null if there is no such run, or it shares no scored instance, or had another content hash. With `rescored`, it
+    is against that run, whatever its content hash."""
+    rescored: Rescoring | None = None
+    """Null unless this run has graded again what another one's agents wrote."""
     rollouts: list[RolloutRow]

@@ -123,6 +123,8 @@ class LocalServer:
             # the pages would ask the default port otherwise, and show another server's runs, or none
             "PREFECT_UI_API_URL": f"http://127.0.0.1:{port}/api",
             "PREFECT_LOGGING_SERVER_LEVEL": "WARNING",
+            # kept in memory, the slots that are held when it stops would never be free again
+            "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         }
         command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
         with self.log.open("wb") as log:

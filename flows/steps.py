@@ -17,9 +17,9 @@ from pydantic import SecretStr
 
 from core.errors import EngineBenchError, InfrastructureError
 from core.keys import TaskAppKeys
-from flows.evaluation import Evaluation, SandboxLost
+from flows.evaluation import Evaluation, SandboxLost, SandboxUnfit
 from flows.plan import Lane
-from sandboxes.base import Backend, Sandbox
+from sandboxes.base import Backend, Sandbox, SandboxNotFound
 from sandboxes.bundle import Bundle
 
 HEARTBEAT = 120
@@ -27,9 +27,12 @@ HEARTBEAT = 120
 
 
 async def worth_a_retry(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) -> bool:
-    """Infrastructure failures and time-outs are; a wrong parameter or a missing binary fails the same way again."""
+    """Infrastructure failures and time-outs are; a wrong parameter or a missing binary fails the same way again.
+
+    Nor is it of any use to wait for a sandbox that is lost: the lane goes on in another one.
+    """
     error = await state.aresult(raise_on_failure=False)
-    return isinstance(error, InfrastructureError | TimeoutError)
+    return isinstance(error, InfrastructureError | TimeoutError) and not isinstance(error, SandboxLost)
 
 
 class _Policy(TypedDict):
@@ -98,8 +101,10 @@ async def evaluate(
     """Run the lane's eval job; a second try attaches to the job, or asks only for what has no score yet."""
     try:
         endpoint = await backend.endpoint(sandbox, public_for=evaluation.public_for(lane))
-    except InfrastructureError as error:
+    except SandboxNotFound as error:
         raise SandboxLost(str(error)) from error
+    except InfrastructureError as error:
+        raise SandboxUnfit(str(error)) from error
     async with kept_alive(backend, sandbox):
         await evaluation.run(lane, endpoint, keys.api_key)
     return sandbox

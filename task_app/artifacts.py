@@ -1,4 +1,5 @@
-"""What a rollout leaves behind for people to read: final code, diff, compiler and test output, the agent's log."""
+"""What a rollout leaves behind: final code, to be graded again some day, and for people to read: its diff, compiler and
+test output, the agent's log."""
 
 import difflib
 import json
@@ -10,7 +11,7 @@ from task_app.contracts import Artifact, OverrideResult
 from task_app.grade import Grade
 
 LIMIT = 64 * 1024
-"""Bytes of one artifact. Of a longer one the end is kept: there compilers and test runners say what matters."""
+"""Bytes of an artifact for people. Of a longer one the end is kept: there compilers and test runners say why."""
 
 DIFF_LINES = 5_000
 """Lines of a file beyond which no diff is made, since its cost grows with their square."""
@@ -26,7 +27,6 @@ def artifacts(
         overrides: what became of the request's context overrides.
     """
     contents = {
-        f"final{task.file.suffix}": source,
         "diff.patch": _diff(task, source),
         "compile.txt": grade.compile_output,
         "tests.txt": grade.test_output,
@@ -34,7 +34,17 @@ def artifacts(
         "context.json": _json(overrides),
     }
     bounded = {name: _bounded(content) for name, content in contents.items() if content}
-    return [Artifact(name=name, content=content) for name, content in {**bounded, **outcome.files}.items()]
+    return [
+        Artifact(name=name, content=content)
+        for name, content in {**_final(task, source), **bounded, **outcome.files}.items()
+    ]
+
+
+def _final(task: Task, source: str) -> dict[str, str]:
+    """The file to write, whole, since half of one can't be graded again; or what changed, where every file counts."""
+    if not source:
+        return {}
+    return {f"final{task.file.suffix}": source} if task.pristine is None else {"changes.txt": _bounded(source)}
 
 
 def _json(overrides: Sequence[OverrideResult]) -> str:

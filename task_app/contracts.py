@@ -4,6 +4,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 
+from task_app.collect import SIZE_LIMIT
+
 CorrelationId = str
 RolloutStatus = Literal["queued", "running", "success", "infrastructure_failure", "cancelled"]
 
@@ -114,6 +116,8 @@ class RolloutRequest(BaseModel):
     env: RolloutEnv
     policy: RolloutPolicy = Field(default_factory=RolloutPolicy)
     context_overrides: list[ContextOverride] | None = None
+    submission: str | None = Field(default=None, max_length=SIZE_LIMIT)
+    """What an agent has left in the file to write, to be graded again. No agent runs; the policy names who that was."""
 
 
 class FailureDetails(BaseModel):

@@ -14,10 +14,10 @@ from task_app.contracts import RolloutRequest
 from task_app.errors import InfrastructureFailure, InvalidRequest
 from task_app.rollouts import ConflictingRequest, UnknownRollout
 
-BODY_LIMIT = 1024 * 1024
-"""Bytes of a request's body."""
+BODY_LIMIT = 8 * 1024 * 1024
+"""Bytes of a request's body: a submission, of which a character may take six bytes in JSON, and what goes with it."""
 
-DRAIN_LIMIT = 16 * BODY_LIMIT
+DRAIN_LIMIT = 2 * BODY_LIMIT
 """Bytes read of a body that is too large: who is cut off while sending does not get to see the refusal."""
 
 

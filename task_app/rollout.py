@@ -25,7 +25,7 @@ from task_app.contracts import (
     RolloutResponse,
     RolloutStatus,
 )
-from task_app.errors import InvalidRequest
+from task_app.errors import InfrastructureFailure, InvalidRequest
 from task_app.grade import Failure, FailureKind, Grade
 from task_app.isolation import Isolation, Level
 
@@ -76,7 +76,8 @@ class Performer:
         agent = self._agents.get(request.policy.config.agent)
         if agent is None:
             raise InvalidRequest(f"No agent {request.policy.config.agent!r} here. Agents: {', '.join(self._agents)}.")
-        if agent.uses_reference and self._benchmark.reference(instances[seed]) is None:
+        regrades = request.submission is not None
+        if agent.uses_reference and not regrades and self._benchmark.reference(instances[seed]) is None:
             raise InvalidRequest(f"Agent {agent.name} needs a reference solution, and {instances[seed].id} has none.")
         return Assignment(request, self._benchmark.name, instances[seed], seed, attempt, agent)
 
@@ -93,7 +94,7 @@ class Performer:
             with _timed(phases, "prepare"):
                 task = await _prepared(asyncio.to_thread(self._prepare, assignment.instance, folder))
             with _timed(phases, "agent"):
-                outcome = await self._run_agent(assignment, task, folder, overrides)
+                outcome = await self._work_on(assignment, task, folder, overrides)
             work, grade = await self._collect_and_grade(assignment.instance, task)
         kept = await asyncio.to_thread(artifacts, task, work.source, outcome, grade, overrides.results)
         details = _details(assignment, outcome, grade, {**phases, **grade.phases})
@@ -116,6 +117,16 @@ class Performer:
         workspace.chmod(0o700)
         folder.chmod(0o711)
         return task
+
+    async def _work_on(self, assignment: Assignment, task: Task, folder: Path, overrides: Overrides) -> AgentOutcome:
+        """Let the agent do it, or put in place what it has once left."""
+        submission = assignment.request.submission
+        if submission is None:
+            return await self._run_agent(assignment, task, folder, overrides)
+        if task.pristine is not None:
+            raise InfrastructureFailure(f"{assignment.instance.id} counts every file, so one alone can't be graded.")
+        await asyncio.to_thread(_put, submission, task.workspace / task.file)
+        return AgentOutcome(log="No agent ran: this is what an earlier one has left, graded again.\n")
 
     async def _run_agent(self, assignment: Assignment, task: Task, folder: Path, overrides: Overrides) -> AgentOutcome:
         agent, policy = assignment.agent, assignment.request.policy.config
@@ -187,6 +198,11 @@ def _base_details(assignment: Assignment) -> RolloutDetails:
         agent=policy.agent,
         model=policy.model,
     )
+
+
+def _put(source: str, file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(source, newline="")
 
 
 @contextlib.contextmanager

@@ -630,3 +630,28 @@ async def test_what_a_job_took_over_in_vain_is_asked_for_again_by_its_owner(
     assert task_app.asked[1] == 3
     task_app.release()
     assert [row.reward for row in (await owner).rows] == [1.0, 1.0]
+
+
+async def test_what_an_earlier_run_has_kept_is_graded_again(
+    service: EvalService, store: Store, task_app: ScriptedTaskApp, make_request: Make
+) -> None:
+    task_app.rewards = {0: 0.5, 1: 0.0}
+    task_app.faults[1] = changed(lambda reply: reply.update(artifact=[]))
+    before = (await service.client().run(make_request(seeds=[0, 1]))).rows
+    task_app.bodies.clear()
+    task_app.rewards = {0: 0.75, 1: 1.0}
+
+    again = make_request(run_id="run-2", seeds=[0, 1], rescore="run-1")
+    for _ in range(2):
+        rows = (await service.client().run(again)).rows
+        assert [(row.correlation_id, row.reward) for row in rows] == [("run-2-0", 0.75), ("run-2-1", 0.0)]
+    (asked,) = task_app.bodies
+    assert asked["submission"] == "fn seed_0() {}"
+    assert "rescore" not in asked["env"]["config"]
+    assert await store.rows("run-1") == before, "the old scores are kept"
+
+
+async def test_a_run_can_not_go_on_as_a_rescoring(service: EvalService, make_request: Make) -> None:
+    await service.client().run(make_request(seeds=[0]))
+    with pytest.raises(ConfigurationError, match="another benchmark"):
+        await service.client().run(make_request(seeds=[1], rescore="run-0"))

@@ -1,4 +1,4 @@
-"""A whole run with the Daytona backend on the emulator: it scores, leaves no sandbox, and leaves no secret."""
+"""A whole run with the Daytona backend on the emulator, graded again: it scores, leaves no sandbox, and no secret."""
 
 import json
 import os
@@ -55,13 +55,19 @@ async def test_a_run_scores_and_leaves_neither_sandbox_nor_secret(engine_bench: 
         words = ("run", "--daytona", "--agent", "gold", "--benchmark", "hello-world", "--snapshot", "none", "--json")
         done = engine_bench(*words, emu=emu)
         assert done.returncode == 0, done.stderr
-        assert json.loads(done.stdout)["mean_reward"] == 1.0
+        document = json.loads(done.stdout)
+        assert document["mean_reward"] == 1.0
+        again = engine_bench("resume", document["run"], "--rescore", "--json", emu=emu)
+        assert again.returncode == 0, again.stderr
+        rescored = json.loads(again.stdout)
+        assert rescored["rescored"] == {"run": document["run"], "changed": 0, "kept": 0}
+        assert (rescored["mean_reward"], rescored["run"] != document["run"]) == (1.0, True)
         assert await emu.sandboxes() == []
         secrets = {API_KEY, *await tokens(emu)}
         names = {request["name"] for request in await creations(emu)}
     secrets |= {task_app_keys(engine_bench.home / "data", name).api_key.get_secret_value() for name in names}
-    assert len(secrets) == 3
-    left = {"stdout": done.stdout.encode(), "stderr": done.stderr.encode()} | {
+    assert len(secrets) == 5
+    left = {"said": f"{done.stdout}{done.stderr}{again.stdout}{again.stderr}".encode()} | {
         str(path): path.read_bytes() for path in engine_bench.home.rglob("*") if path.is_file()
     }
     assert len(left) > 5

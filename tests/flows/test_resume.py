@@ -76,6 +76,7 @@ def test_a_lane_that_loses_its_sandbox_goes_on(command_line: CommandLine, sandbo
     document = json.loads(stdout)
     assert (document["status"], document["counts"]["scored"]) == ("completed", 100)
     assert "lost its sandbox" in stderr
+    assert "will start" not in stderr, "the eval was tried again in a sandbox that is gone"
     assert command_line.sandboxes() == []
 
 

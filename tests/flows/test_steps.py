@@ -14,7 +14,7 @@ from flows import steps
 from flows.engine_bench import RunIncomplete, engine_bench
 from flows.result import ResultDocument
 from flows.steps import cleanup, evaluate, health, install, provision, start, upload
-from sandboxes.base import Endpoint, Sandbox, SandboxSpec
+from sandboxes.base import Endpoint, Sandbox, SandboxNotFound, SandboxSpec
 from sandboxes.bundle import Bundle
 from sandboxes.local import LocalBackend
 
@@ -127,6 +127,19 @@ async def test_retries_end(faulty: Callable[..., Faulty], verb: str) -> None:
     sandboxes_used = 3 if verb == "endpoint" else 1
     assert backend.calls.count(verb) == sandboxes_used * (1 + task.retries)
     assert backend.calls[-1] == "cleanup"
+
+
+async def test_a_sandbox_that_is_gone_is_replaced_at_once(faulty: Callable[..., Faulty]) -> None:
+    backend = faulty({"endpoint": [SandboxNotFound("gone", backend="local")]})
+    assert (await run()).status == "completed"
+    assert [verb for verb in backend.calls if verb in ("provision", "endpoint", "cleanup")] == [
+        "provision",
+        "endpoint",
+        "cleanup",
+        "provision",
+        "endpoint",
+        "cleanup",
+    ]
 
 
 async def test_a_bug_is_not_retried(faulty: Callable[..., Faulty]) -> None:

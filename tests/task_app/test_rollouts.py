@@ -240,3 +240,18 @@ async def test_only_gold_is_given_the_reference(tmp_path: Path) -> None:
         await client.post("/rollout", json=rollout("one", "plain"))
         await client.post("/rollout", json=rollout("two", "privileged"))
     assert seen == [None, ReferenceFile("Hello, world!\n")]
+
+
+async def test_a_submission_is_graded_and_no_agent_runs(tmp_path: Path) -> None:
+    agent = Patient()
+    async with serving(settings(tmp_path), {"patient": agent}) as client:
+        asked = [
+            rollout(f"again-{number}", "patient") | {"submission": text}
+            for number, text in enumerate(("Hello, world!\r\n", "Nobody\n"))
+        ]
+        right, wrong = [(await client.post("/rollout", json=body)).json() for body in asked]
+    assert agent.runs == 0
+    assert (right["reward_info"]["outcome_reward"], wrong["reward_info"]["outcome_reward"]) == (1.0, 0.0)
+    kept = {artifact["name"]: artifact["content"] for artifact in right["artifact"]}
+    assert kept["final.txt"] == "Hello, world!\r\n"
+    assert "No agent ran" in kept["agent.log"]

@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -126,3 +127,15 @@ def test_a_file_of_very_many_lines_gets_no_diff() -> None:
     kept = artifacts(_task("a\n"), "\n" * 100_000, AgentOutcome(), Grade(0.0, 0, 1))
     diff = next(artifact.content for artifact in kept if artifact.name == "diff.patch")
     assert "no diff" in diff
+
+
+def test_final_code_is_kept_whole_so_that_it_can_be_graded_again() -> None:
+    source = "fn a() {}\n" * 20_000
+    kept = artifacts(_task(""), source, AgentOutcome(), Grade(1.0, 1, 1))
+    assert next(artifact.content for artifact in kept if artifact.name == "final.rs") == source
+
+
+def test_a_list_of_changes_does_not_pass_for_final_code() -> None:
+    task = replace(_task(""), pristine={})
+    kept = artifacts(task, "added a.txt\n", AgentOutcome(), Grade(1.0, 1, 1))
+    assert {artifact.name for artifact in kept} == {"changes.txt", "diff.patch"}
