@@ -139,7 +139,7 @@ def make_plan(
         flow_run_id=flow_run_id,
         parameters=parameters,
         benchmark_dir=folder,
-        context=read_context(parameters.context),
+        context=None if parameters.rescore else read_context(parameters.context),
         tools=(*benchmark.tools, *agent_tools(parameters)),
         instances=ids,
         seeds=tuple(wire_seeds),
