@@ -1,6 +1,6 @@
 """The folder that the parameter `context` names: what an agent is to find in its surroundings.
 
-`AGENTS.md`, `skills/<name>/SKILL.md` and whatever else there is come into its workspace; `preflight.sh` is run before
+`AGENTS.md`, `skills/NAME/SKILL.md` and whatever else there is come into its workspace; `preflight.sh` is run before
 it, and `.env` holds variables for both.
 """
 

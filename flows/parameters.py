@@ -74,7 +74,7 @@ class Parameters(BaseModel):
     context: str = Field(
         default="",
         max_length=1000,
-        description="Folder with what the agent is to find: AGENTS.md, skills/<name>/SKILL.md and other files for its "
+        description="Folder with what the agent is to find: AGENTS.md, skills/NAME/SKILL.md and other files for its "
         "workspace; preflight.sh, run before it; .env, variables for both.",
     )
     attempts: int = Field(default=1, ge=1, le=100, description="Independent tries at each instance.")

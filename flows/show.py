@@ -152,9 +152,9 @@ def _call(call: ToolCall) -> Iterator[RenderableType]:
     yield Text(f"> {call.name}{took}", style="red" if call.failed else "green")
     for name, value in call.arguments.items():
         text = value if isinstance(value, str) else json.dumps(value)
-        yield Text(f"  {name}: {_clean(_head(text))}")
+        yield Text(_indented(f"{name}: {_clean(_head(text))}"))
     if call.result:
-        yield Text(_indented(_clean(_head(call.result))), style="dim")
+        yield Text(f"  {_indented(_clean(_head(call.result)))}", style="dim")
 
 
 def _head(text: str) -> str:
@@ -165,7 +165,8 @@ def _head(text: str) -> str:
 
 
 def _indented(text: str) -> str:
-    return "\n".join(f"  {line}" for line in text.splitlines())
+    """Its first line by less than those that go on."""
+    return "  " + text.replace("\n", "\n    ")
 
 
 def _code(text: str, lexer: str) -> Syntax:

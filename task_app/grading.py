@@ -95,7 +95,7 @@ class Grader:
             prepare=lambda crate: toolchain.vendor(crate, self._cache),
             build=self._warm_slot,
             cache=self._cache,
-            recipe=json.dumps([str(toolchain.sysroot), toolchain.version, cargo.COMMAND, _BUILD, sys.platform]),
+            recipe=json.dumps([str(toolchain.sysroot), await toolchain.version(), cargo.COMMAND, _BUILD, sys.platform]),
         )
         await self._pool.warm()
 

@@ -26,8 +26,6 @@ class Toolchain:
     sysroot: Path
     _environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     """What of the user's environment rustup and cargo go by, outside of jails."""
-    version: str = ""
-    """What `rustc -vV` says."""
 
     @classmethod
     async def detect(cls, directory: Path, environment: Mapping[str, str] = os.environ) -> "Toolchain":
@@ -47,8 +45,7 @@ class Toolchain:
             )
         env = {name: value for name, value in environment.items() if name in _RUSTUP_READS}
         found = await processes.run([rustc, "--print", "sysroot"], cwd=directory, env=env, timeout=60)
-        told = await processes.run([rustc, "-vV"], cwd=directory, env=env, timeout=60)
-        toolchain = cls(Path(found.stdout.strip()), env, told.stdout)
+        toolchain = cls(Path(found.stdout.strip()), env)
         if found.exit_code != 0 or not toolchain.cargo.exists():
             raise InfrastructureFailure(f"'{rustc} --print sysroot' names no toolchain with a cargo: {found.stderr}")
         return toolchain
@@ -57,6 +54,11 @@ class Toolchain:
     def cargo(self) -> Path:
         """On this machine, not in a jail."""
         return self.sysroot / "bin/cargo"
+
+    async def version(self) -> str:
+        """What `rustc -vV` says."""
+        rustc = [str(self.sysroot / "bin/rustc"), "-vV"]
+        return (await processes.run(rustc, cwd=self.sysroot, env=self._environment, timeout=60)).stdout
 
     def binds(self) -> tuple[Bind, ...]:
         if any(self.sysroot.is_relative_to(directory) for directory in SYSTEM_DIRECTORIES):

@@ -12,6 +12,9 @@ from task_app.processes import Completed
 _TOO_LONG = re.compile(
     r"context_length_exceeded|prompt is too long|maximum context length|context window", re.IGNORECASE
 )
+_OUT_OF_MEMORY = re.compile(
+    r"out of memory|cannot allocate memory|memory allocation of \d+ bytes failed", re.IGNORECASE
+)
 _QUOTA = re.compile(r"insufficient_quota|quota|billing|balance|credit", re.IGNORECASE)
 _MISSING_MODEL = re.compile(r"model_not_found|model", re.IGNORECASE)
 
@@ -88,6 +91,8 @@ def _crashed(ending: Ending) -> Failure:
     completed = ending.completed
     how = f"exit code {completed.exit_code}" if completed.signal is None else f"signal {completed.signal}"
     message = f"{ending.agent} ended with {how} before it was done: {_end(completed.stderr)}"
+    if _OUT_OF_MEMORY.search(completed.stderr):
+        raise InfrastructureFailure(f"{message} Lower the concurrency, or use a larger machine.")
     if not ending.journal.turns:
         raise InfrastructureFailure(f"{message} It never got to work, so check how it is installed.")
     return Failure(FailureKind.AGENT_FAILED, message)

@@ -124,10 +124,11 @@ async def test_a_crash_in_the_middle_is_the_agents_own(tmp_path: Path) -> None:
     [
         (("echo 'bad option' >&2", "exit 2"), "bad option. It never got to work"),
         ((TURN, "kill -9 $$"), "killed from outside"),
+        ((TURN, "echo 'FATAL ERROR: JavaScript heap out of memory' >&2", "kill -ABRT $$"), "Lower the concurrency"),
         ((TURN,), "last answer never came"),
         ((DONE,), "last answer never came"),
     ],
-    ids=["never got to work", "killed", "not finished", "no turn"],
+    ids=["never got to work", "killed", "out of memory", "not finished", "no turn"],
 )
 async def test_what_is_not_the_agents_fault_has_no_score(tmp_path: Path, lines: tuple[str, ...], says: str) -> None:
     with pytest.raises(InfrastructureFailure, match=says):
