@@ -8,11 +8,12 @@ import sys
 from prefect.client.orchestration import get_client
 
 from core.errors import EngineBenchError, InfrastructureError
-from deployments.api import Api, required_api
+from deployments.api import required_api
 from deployments.automations import apply_automations
 from deployments.limits import ensure_limits
 from deployments.pull import ROOT
 from deployments.work_pool import ensure_work_pool
+from flows.api import Api
 
 
 def register(api: Api) -> None:

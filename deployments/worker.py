@@ -15,9 +15,10 @@ from uuid import uuid4
 import psutil
 
 from core.errors import EngineBenchError, InfrastructureError
-from deployments.api import Api, required_api
+from deployments.api import required_api
 from deployments.stopping import say, until_stopped
 from deployments.work_pool import WORK_POOL, WORK_POOL_TYPE
+from flows.api import Api
 
 CLEANUP_PATIENCE = 90.0
 """Seconds that runs get to remove their sandboxes before they are killed; the sweep removes what is left then."""

@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-import httpx
 from rich.console import Console
 from rich.table import Column, Table
 
+from core.errors import EngineBenchError
 from core.settings import Settings
 from flows.server import LocalServer
 from task_app.isolation import Isolation, Level
@@ -68,22 +68,21 @@ def _isolation(_: Settings) -> Check:
 
 
 def _prefect_api(settings: Settings) -> Check:
-    from prefect.settings import get_current_settings  # noqa: PLC0415 - takes a second to import
+    from flows.api import configured_api  # noqa: PLC0415 - brings Prefect along, which takes a second to import
 
-    configured = get_current_settings().api.url
-    if configured is None:
-        state, record = LocalServer(settings).state()
-        found = f"local server {state}" + (f" at {record.ui_url}" if record else "; `run` starts it")
-        broken = state == "not answering"
-        fix = "engine-bench server stop" if broken else ""
-        return Check("Prefect API", "every run", "missing" if broken else "ok", found, fix)
     try:
-        answer = str(httpx.get(f"{configured.rstrip('/')}/health", timeout=10).status_code)
-    except httpx.HTTPError as error:
-        answer = type(error).__name__
-    ok = answer == "200"
-    fix = "" if ok else "Start that server, or unset PREFECT_API_URL to use a local one"
-    return Check("Prefect API", "every run", "ok" if ok else "missing", f"{configured}: {answer}", fix)
+        configured = configured_api()
+    except EngineBenchError as error:
+        found, _, fix = str(error).partition(". ")
+        return Check("Prefect API", "every run", "missing", found, fix)
+    if configured:
+        return Check("Prefect API", "every run", "ok", f"{configured.api_url} answers", "")
+    state, record = LocalServer(settings).state()
+    found = f"local server {state}" + (f" at {record.ui_url}" if record else "; `run` starts it")
+    broken = state == "not answering"
+    return Check(
+        "Prefect API", "every run", "missing" if broken else "ok", found, "engine-bench server stop" if broken else ""
+    )
 
 
 def _port(_: Settings) -> Check:

@@ -4,21 +4,19 @@ import asyncio
 import os
 import sys
 import webbrowser
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Literal, NamedTuple
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.exceptions import ObjectNotFound
-from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, get_current_settings, temporary_settings
 from prefect.utilities.urls import url_for
 from rich.console import Console
 
 from core.errors import ConfigurationError
 from core.settings import Settings
 from evals.store import StoredRun, open_store
-from flows.server import LocalServer, check_api
+from flows.api import Api, configured_api
+from flows.server import LocalServer
 
 SERVER = "server"
 LAST_RUN = "last run"
@@ -54,8 +52,8 @@ def addresses(settings: Settings) -> list[Address]:
         ConfigurationError: no server is configured, and none runs here.
         InfrastructureError: the configured server can't be reached.
     """
-    with _running_server(settings) as ui_url:
-        return [Address(SERVER, ui_url), *asyncio.run(_pages(settings))]
+    with _running_api(settings).in_use() as api:
+        return [Address(SERVER, api.ui_url), *asyncio.run(_pages(settings))]
 
 
 async def _pages(settings: Settings) -> list[Address]:
@@ -93,23 +91,18 @@ def _url(kind: Literal["flow-run", "deployment"], id_: UUID) -> str:
     return found
 
 
-@contextmanager
-def _running_server(settings: Settings) -> Iterator[str]:
-    """Use the configured server, else the local one that runs; gives the address of its UI."""
-    configured = get_current_settings()
-    if configured.api.url:
-        key = configured.api.key.get_secret_value() if configured.api.key else None
-        check_api(configured.api.url, {"Authorization": f"Bearer {key}"} if key else {})
-        yield configured.ui_url or configured.api.url.removesuffix("/api")
-        return
+def _running_api(settings: Settings) -> Api:
+    """The configured server, else the local one that runs; to look starts none."""
+    configured = configured_api()
+    if configured:
+        return configured
     state, record = LocalServer(settings).state()
     if record is None or state != "running":
         raise ConfigurationError(
             f"The local Prefect server is {state}. `engine-bench server start` or `make serve` starts it; "
             "PREFECT_API_URL names another."
         )
-    with temporary_settings({PREFECT_API_URL: record.api_url, PREFECT_UI_URL: record.ui_url}):
-        yield record.ui_url
+    return Api.of(record)
 
 
 def _has_display() -> bool:

@@ -122,13 +122,17 @@ class Parameters(BaseModel):
 
     @property
     def title(self) -> str:
-        """What a run of these is called, e.g. `daytona · codex · gpt-5.2 · sample · 16 seeds`."""
-        amount = "all seeds" if self.seeds == 0 else f"{self.seeds} seed{'s' if self.seeds > 1 else ''}"
-        attempts = f"{self.attempts} attempts" if self.attempts > 1 else ""
+        """What a run of these is called until its instances are known."""
         if self.resume:
             return f"resume · {self.resume}"
         if self.rescore:
             return f"rescore · {self.rescore}"
+        return self.title_of(self.seeds)
+
+    def title_of(self, seeds: int) -> str:
+        """What a run on so many instances is called, e.g. `daytona · codex · gpt-5.2 · sample · 16 seeds`."""
+        amount = f"{seeds or 'all'} seed{'' if seeds == 1 else 's'}"
+        attempts = f"{self.attempts} attempts" if self.attempts > 1 else ""
         return " · ".join(filter(None, (self.backend, self.agent, self.model, self.benchmark, amount, attempts)))
 
     @property

@@ -78,6 +78,13 @@ class Plan(BaseModel):
         return len(self.seeds)
 
     @property
+    def title(self) -> str | None:
+        """What the flow run is called; None for one that resumes another, whose own name says so."""
+        if self.flow_run_id != self.run_id:
+            return None
+        return self.parameters.title_of(len(self.seeds) // self.parameters.attempts)
+
+    @property
     def already_scored(self) -> int:
         return len(self.seeds) - sum(len(lane.seeds) for lane in self.lanes)
 

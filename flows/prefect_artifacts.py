@@ -16,12 +16,16 @@ from prefect.logging import get_run_logger
 
 from evals.models import Progress
 from flows import chart
+from flows.failure_logs import FailureLogs, folder_of, publish_failure_logs, worst_first
 from flows.plan import Plan
-from flows.result import Comparison, Rescoring, ResultDocument
+from flows.result import Comparison, Rescoring, ResultDocument, RolloutRow
 from flows.run_folder import RunFolder
 
 PROGRESS_UPDATES = 20
 """At most so many updates of the live artifact; each is a call to the Prefect API."""
+
+ROLLOUTS_SHOWN = 100
+"""Rollouts in the summary, the worst first; all of them are in an artifact of their own."""
 
 UNSTABLE_NAMED = 5
 """Unstable instances that the summary names; all of them are in the result document."""
@@ -64,11 +68,11 @@ class LiveProgress:
         return sum(completed * mean for completed, mean in scored) / weight if weight else None
 
 
-async def tag_run(run_id: str, tags: list[str]) -> None:
-    """Add tags to those that the run has already."""
+async def describe_run(plan: Plan) -> None:
+    """Say in the run's name how many instances it takes, which is known by now, and add its tags."""
     async with get_client() as client:
-        run = await client.read_flow_run(UUID(run_id))
-        await client.update_flow_run(run.id, tags={*run.tags, *tags})
+        run = await client.read_flow_run(UUID(plan.flow_run_id))
+        await client.update_flow_run(run.id, name=plan.title or run.name, tags={*run.tags, *plan.parameters.tags})
 
 
 def tell_regression(result: ResultDocument) -> None:
@@ -93,7 +97,7 @@ async def publish(result: ResultDocument, folder: RunFolder) -> None:
                 "instance": row.instance,
                 "attempt": row.attempt + 1,
                 "reward": number(row.reward),
-                "tests": "" if row.tests_total is None else f"{row.tests_passed}/{row.tests_total}",
+                "tests": _tests(row),
                 "error": f"{row.error.kind}: {row.error.message}" if row.error else "",
             }
             for row in result.rollouts
@@ -106,12 +110,15 @@ async def publish(result: ResultDocument, folder: RunFolder) -> None:
         key=f"rewards-{key}",
         description="Mean reward by instance",
     )
+    logs = await publish_failure_logs(result, folder, key)
     await acreate_markdown_artifact(
-        markdown=markdown(result, folder), key=f"summary-{key}", description=f"mean reward {number(result.mean_reward)}"
+        markdown=markdown(result, folder, logs),
+        key=f"summary-{key}",
+        description=f"mean reward {number(result.mean_reward)}",
     )
 
 
-def markdown(result: ResultDocument, folder: RunFolder) -> str:
+def markdown(result: ResultDocument, folder: RunFolder, logs: FailureLogs) -> str:
     """The run's summary as it stands in the Prefect UI."""
     counts = result.counts
     interval = "" if result.interval_95 is None else " (95%: {:.3f} to {:.3f})".format(*result.interval_95)
@@ -128,11 +135,48 @@ def markdown(result: ResultDocument, folder: RunFolder) -> str:
         *_comparison(result.comparison),
         f"Status: {result.status}" + (f". {result.error.message}" if result.error else ""),
         "",
-        f"Result document: `{folder.document}`",
+        *_sandbox_logs(logs),
+        *_rollouts(result, logs),
+        f"Result document, and beside it all that the rollouts have left: `{folder.document}`",
         "",
         f"```json\n{json.dumps(result.parameters)}\n```",
     ]
     return "\n".join(lines)
+
+
+def _sandbox_logs(logs: FailureLogs) -> list[str]:
+    if not logs.sandboxes:
+        return []
+    return ["Logs of sandboxes: " + ", ".join(f"[{name}]({url})" for name, url in logs.sandboxes.items()), ""]
+
+
+def _rollouts(result: ResultDocument, logs: FailureLogs) -> list[str]:
+    rows = worst_first(result)[:ROLLOUTS_SHOWN]
+    some = len(rows) < len(result.rollouts)
+    return [
+        *([f"The worst {len(rows)} of {len(result.rollouts)} rollouts:", ""] if some else []),
+        "| instance | attempt | reward | tests | error | what it left |",
+        "|---|---|---|---|---|---|",
+        *(_rollout(row, logs) for row in rows),
+        "",
+    ]
+
+
+def _rollout(row: RolloutRow, logs: FailureLogs) -> str:
+    folder = folder_of(row)
+    left = "" if folder is None else f"[log]({logs.rollouts[folder]})" if folder in logs.rollouts else f"`{folder}`"
+    error = f"{row.error.kind}: {row.error.message}" if row.error else ""
+    cells = (row.instance, str(row.attempt + 1), number(row.reward), _tests(row), _one_cell(error), left)
+    return f"| {' | '.join(cells)} |"
+
+
+def _tests(row: RolloutRow) -> str:
+    return "" if row.tests_total is None else f"{row.tests_passed}/{row.tests_total}"
+
+
+def _one_cell(text: str) -> str:
+    """Text that can't end its cell of a table."""
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def _attempts(result: ResultDocument) -> list[str]:

@@ -65,7 +65,7 @@ class Report:
             + f", in {len(plan.lanes)} {parameters.backend} sandbox{'' if len(plan.lanes) == 1 else 'es'}"
         )
         report = cls(plan, store, settings, run)
-        await prefect_artifacts.tag_run(plan.flow_run_id, parameters.tags)
+        await prefect_artifacts.describe_run(plan)
         await report._progress.begin()
         return report
 

@@ -7,16 +7,15 @@ from collections.abc import Callable, Coroutine
 from types import FrameType
 from typing import Any, TypeVar
 
-from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, get_current_settings, temporary_settings
 from rich.console import Console
 
 from core.settings import Settings
 from flows import console
+from flows.api import Api, ensured_api
 from flows.engine_bench import RunIncomplete, engine_bench
 from flows.exit_codes import BELOW_MINIMUM, FAILED, INTERRUPTED, OK, TERMINATED
 from flows.parameters import Parameters
 from flows.result import ResultDocument
-from flows.server import LocalServer, check_api
 
 Outcome = TypeVar("Outcome")
 
@@ -62,7 +61,7 @@ def conduct(flow_run: Callable[[], Coroutine[Any, Any, tuple[Outcome, int]]]) ->
     stderr = Console(stderr=True)
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        with temporary_settings(_server_settings(stderr)), console.live(stderr):
+        with _api(stderr).in_use(), console.live(stderr):
             return asyncio.run(flow_run())
     # what was cancelled more than once leaves asyncio.run as a cancellation, not as the interrupt that it was
     except (KeyboardInterrupt, asyncio.CancelledError, Terminated) as ending:
@@ -77,13 +76,8 @@ async def _score(parameters: Parameters) -> tuple[ResultDocument, int]:
         return error.result, FAILED
 
 
-def _server_settings(stderr: Console) -> dict[object, object]:
-    """The Prefect API to use: the configured one, else that of the local server, started if need be."""
-    configured = get_current_settings().api
-    if configured.url:
-        key = configured.key.get_secret_value() if configured.key else None
-        check_api(configured.url, {"Authorization": f"Bearer {key}"} if key else {})
-        return {}
-    record = LocalServer(Settings()).ensure(announce=lambda line: stderr.print(line, highlight=False))
-    stderr.print(f"Prefect UI: {record.ui_url}", highlight=False)
-    return {PREFECT_API_URL: record.api_url, PREFECT_UI_URL: record.ui_url}
+def _api(stderr: Console) -> Api:
+    api = ensured_api(Settings(), announce=lambda line: stderr.print(line, highlight=False))
+    if api.local:
+        stderr.print(f"Prefect UI: {api.ui_url}", highlight=False)
+    return api

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 import httpx
 import psutil
 
-PATIENCE = 120.0
+PATIENCE = 300.0
 """Seconds that anything may take on a busy machine; nothing that works comes near."""
 
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
@@ -196,7 +196,12 @@ class Service:
         self.log = person.folder / "serve.log"
         with self.log.open("w") as log:
             self.process = person.start("deployments.serve", output=log, **environment)
-        eventually(self._in_service, "make serve")
+        try:
+            eventually(self._in_service, "make serve")
+        except AssertionError:
+            self.process.terminate()
+            self.process.wait()
+            raise
         self.server = Server(environment.get("PREFECT_API_URL") or self._address())
 
     def _in_service(self) -> bool:

@@ -74,4 +74,4 @@ def test_what_is_filled_in_runs_and_its_seven_steps_turn_green(form: RunForm, se
         badge = run.completed(step)
         expect(badge).to_be_visible()
         assert is_green(badge), step
-    expect(run.page.get_by_text("local · gold · hello-world · all seeds").first).to_be_visible()
+    expect(run.page.get_by_text("local · gold · hello-world · 1 seed").first).to_be_visible()

@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from flows.result import ResultDocument
+from flows.server import ServerRecord
 from tests.flows.conftest import CommandLine
 
 STEPS = ["provision", "upload", "install", "start", "health", "eval", "cleanup"]
@@ -150,6 +151,19 @@ def test_the_doctor_tells_what_is_missing(command_line: CommandLine) -> None:
     sick = command_line("doctor", PATH=str(command_line.cwd))
     assert sick.code == 1
     assert "rustup.rs" in sick.stdout
+
+
+def test_the_doctor_knows_a_configured_server_and_one_that_is_gone(
+    command_line: CommandLine, server: ServerRecord
+) -> None:
+    def prefect_api(url: str) -> dict[str, str]:
+        checks = json.loads(command_line("doctor", "--json", PREFECT_API_URL=url).stdout)
+        return next(check for check in checks if check["name"] == "Prefect API")
+
+    assert prefect_api(server.api_url)["status"] == "ok"
+    gone = prefect_api("http://127.0.0.1:9/api")
+    assert gone["status"] == "missing"
+    assert "unset PREFECT_API_URL" in gone["fix"]
 
 
 def test_the_server_is_found_again(command_line: CommandLine) -> None:
