@@ -4,7 +4,27 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from core.errors import EngineBenchError
+
 ROOMS = ("core", "evals", "sandboxes")
+
+
+class _OneLinePerEvent(logging.Filter):
+    """Takes the traceback off an error of our own, whose message says what happened and what to do."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.exc_info and isinstance(record.exc_info[1], EngineBenchError):
+            record.exc_info, record.exc_text = None, None
+        return True
+
+
+_ONE_LINE_PER_EVENT = _OneLinePerEvent()
+
+
+def keep_run_logs_short() -> None:
+    """One line per event, from now on: Prefect tells of a flow's error when the flow itself is over."""
+    for name in ("prefect.flow_runs", "prefect.task_runs"):
+        logging.getLogger(name).addFilter(_ONE_LINE_PER_EVENT)
 
 
 @contextmanager

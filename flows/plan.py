@@ -79,8 +79,8 @@ class Plan(BaseModel):
 
     @property
     def title(self) -> str | None:
-        """What the flow run is called; None for one that resumes another, whose own name says so."""
-        if self.flow_run_id != self.run_id:
+        """What the flow run is called; None for one that goes on with another's results, whose own name says so."""
+        if self.flow_run_id != self.run_id or self.parameters.rescore:
             return None
         return self.parameters.title_of(len(self.seeds) // self.parameters.attempts)
 

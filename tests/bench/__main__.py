@@ -7,7 +7,7 @@ import sys
 import psutil
 from rich.console import Console
 
-from tests.bench import agents, daytona, grading, load, orchestration, scale
+from tests.bench import agents, daytona, grading, load, orchestration, scale, service
 
 BENCHMARKS = {
     "grading": grading.measure,
@@ -16,6 +16,7 @@ BENCHMARKS = {
     "agents": agents.measure,
     "scale": scale.measure,
     "load": load.measure,
+    "service": service.measure,
 }
 
 

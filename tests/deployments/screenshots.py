@@ -1,7 +1,6 @@
 """Take the pictures of the documentation anew: `python -m tests.deployments.screenshots` (needs Chromium and Rust)."""
 
 import json
-import os
 import sys
 import tempfile
 from pathlib import Path
@@ -9,17 +8,11 @@ from pathlib import Path
 from playwright.sync_api import Page, expect
 
 from tests.deployments.browser import RunForm, chromium, opened, ui_url
-from tests.deployments.service import Person, Server, Service
+from tests.deployments.service import Person, Server, Service, rust
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 SETTLING = 3000
 """Milliseconds; the graph of a run is drawn in an animation whose end nothing announces."""
-
-
-def rust() -> dict[str, str]:
-    """Where the toolchain is, which a person with a home of their own would not find."""
-    homes = {"CARGO_HOME": ".cargo", "RUSTUP_HOME": ".rustup"}
-    return {name: os.environ.get(name, str(Path.home() / folder)) for name, folder in homes.items()}
 
 
 def take_run(page: Page, person: Person, server: Server, image: Path) -> None:

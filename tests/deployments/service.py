@@ -35,6 +35,12 @@ class Finished(NamedTuple):
     output: str
 
 
+def rust() -> dict[str, str]:
+    """Where the toolchain is, which a person with a home of their own would not find."""
+    homes = {"CARGO_HOME": ".cargo", "RUSTUP_HOME": ".rustup"}
+    return {name: os.environ.get(name, str(Path.home() / folder)) for name, folder in homes.items()}
+
+
 class Person:
     """Somebody's shell, with directories of its own in place of a home."""
 

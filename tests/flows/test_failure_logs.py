@@ -1,5 +1,6 @@
 """What the Prefect UI shows of a run that went wrong, from a run of the command line on a real server."""
 
+import logging
 import re
 from pathlib import Path
 
@@ -54,3 +55,17 @@ async def test_a_sandbox_that_failed_is_linked_to_its_log(
     logs = await failure_logs.publish_failure_logs(result, folder, "sample-local")
     assert "no such package" in artifact(prefect_api, logs.sandboxes["eb-1-install"])
     assert f"[eb-1-install]({logs.sandboxes['eb-1-install']})" in prefect_artifacts.markdown(result, folder, logs)
+
+
+def test_the_log_of_a_run_that_failed_has_one_line_for_each_event(
+    command_line: CommandLine, prefect_api: httpx.Client
+) -> None:
+    attempts = 7  # tells the run from others
+    wrong = command_line("run", "--instances", "nothing-*", "--attempts", str(attempts))
+    assert wrong.code == 1
+    wanted = {"flow_runs": {"name": {"like_": f"{attempts} attempts"}}}
+    (run,) = prefect_api.post("flow_runs/filter", json=wanted).raise_for_status().json()
+    logs = prefect_api.post("logs/filter", json={"logs": {"flow_run_id": {"any_": [run["id"]]}}}).json()
+    errors = [log["message"] for log in logs if log["level"] >= logging.ERROR]
+    assert any("nothing-*" in message for message in errors)
+    assert not [message for message in errors if "\n" in message]
