@@ -6,6 +6,7 @@ async with open_store(url) as store, serve(store) as service:
 
 import asyncio
 import logging
+import reprlib
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, nullcontext
@@ -112,7 +113,7 @@ class EvalService:
             ):
                 if before != now:
                     raise ConfigurationError(
-                        f"Run {job.run_id} was started with another {part}: {before} then, {now} now. "
+                        f"Run {job.run_id} was started with another {part}: {_differences(before, now)}. "
                         "Its results can't be mixed: start a new run."
                     )
 
@@ -144,6 +145,16 @@ class EvalService:
     async def _finish(self, job: Job, status: JobStatus, error: str | None) -> None:
         await self.store.finish_job(job.id, status, error)
         job.status, job.error, job.finished_at = status, error, datetime.now(UTC)
+
+
+def _differences(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """In one line, whatever the values are."""
+
+    def told(value: Any) -> str:
+        return "another" if isinstance(value, dict | list) else reprlib.repr(value)
+
+    names = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+    return "; ".join(f"{name} {told(before.get(name))} then, {told(now.get(name))} now" for name in names)
 
 
 def _set_of_instances(request: dict[str, Any]) -> dict[str, Any]:

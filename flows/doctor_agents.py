@@ -1,6 +1,5 @@
 """`engine-bench doctor`, for the agents: is each one's program there, in which version, and is there a key for it."""
 
-import os
 import subprocess
 
 from core.settings import Settings
@@ -15,18 +14,20 @@ from task_app.errors import InfrastructureFailure
 def agent_checks(settings: Settings) -> list[Check]:
     """A check for each agent's program and further tools, and one for each provider's key."""
     agents = [agent for agent in AGENTS.values() if isinstance(agent, CliAgent)]
-    programs = [check for agent in agents for check in _program(agent)]
+    programs = [check for agent in agents for check in _program(agent, settings)]
     keys = {OPENAI: settings.openai_api_key, ANTHROPIC: settings.anthropic_api_key}
     return [*programs, *(_key(provider.key, provider.name, key is not None) for provider, key in keys.items())]
 
 
-def _program(agent: CliAgent) -> list[Check]:
+def _program(agent: CliAgent, settings: Settings) -> list[Check]:
     program, purpose = agent.cli.program, f"agent {agent.name}"
+    named = settings.agent_programs().get(program.variable)
     try:
-        found = find(program, os.environ.get(program.variable))
+        found = find(program, named)
     except InfrastructureFailure:
+        found_there = f"{program.variable} names {named}, which is no program" if named else "not on PATH"
         fix = f"{program.install}, or set {program.variable}"
-        return [Check(program.name, purpose, "optional", "not on PATH", fix)]
+        return [Check(program.name, purpose, "optional", found_there, fix)]
     checks = [Check(program.name, purpose, "ok", f"{_version(str(found.path))} (tested with {program.version})")]
     for name, package in agent.cli.tools.items():
         tool = find_tool(name, package, beside=found.path)

@@ -39,13 +39,14 @@ class _Rollout:
     """Seconds from request to response."""
     agent: float
     """Seconds that the agent's program ran."""
-    memory: int
-    """Peak of its processes' proportional set size, bytes."""
+    grading: float
+    """Seconds of compiling and testing what it wrote."""
 
 
 async def measure() -> Table:
     """Medians of rollouts that solve an instance of the bundled benchmark in four turns, with warm slots."""
-    table = Table("agent", "rollout", "agent's own", "overhead", "memory", title=f"Agents, {ROUNDS} rollouts each")
+    columns = ("agent", "rollout", "agent's own", "overhead", "of that grading", "memory")
+    table = Table(*columns, title=f"Agents, {ROUNDS} rollouts each")
     given = {name: SecretStr(value) for name, value in {"INFERENCE_API_KEY": KEY, **programs.environment()}.items()}
     with tempfile.TemporaryDirectory() as work:
         task_app = settings(Path(work) / "work", SAMPLE, agent_environment=given)
@@ -54,18 +55,22 @@ async def measure() -> Table:
             (await client.post("/rollout", json=rollout("warm-up", "gold"))).raise_for_status()
             for agent in (agent.name for agent in AGENTS.values() if isinstance(agent, CliAgent)):
                 rollouts = [await _rollout(client, model, agent, number) for number in range(ROUNDS)]
-                _add(table, agent, rollouts)
+                # in a rollout of its own, since looking costs time
+                async with _weighed() as weighed:
+                    await _rollout(client, model, agent, ROUNDS)
+                _add(table, agent, rollouts, weighed.peak)
     return table
 
 
-def _add(table: Table, agent: str, rollouts: list[_Rollout]) -> None:
+def _add(table: Table, agent: str, rollouts: list[_Rollout], memory: int) -> None:
     overhead = median(rollout.wall - rollout.agent for rollout in rollouts)
     table.add_row(
         agent,
         f"{median(rollout.wall for rollout in rollouts):.2f} s",
         f"{median(rollout.agent for rollout in rollouts):.2f} s",
         f"{overhead:.2f} s",
-        f"{median(rollout.memory for rollout in rollouts) / 2**20:.0f} MiB",
+        f"{median(rollout.grading for rollout in rollouts):.2f} s",
+        f"{memory / 2**20:.0f} MiB",
     )
 
 
@@ -75,19 +80,20 @@ async def _rollout(client: httpx.AsyncClient, model: ScriptedModel, agent: str, 
     policy = {"agent": agent, "model": MODEL, "inference_url": f"{model.base_url}/s", "timeout": 120}
     body = {"trace_correlation_id": id, "env": {"seed": 0}, "policy": {"config": policy}}
     started = time.perf_counter()
-    async with _weighed() as weighed:
-        (await client.post("/rollout", json=body, headers=RESPOND_ASYNC)).raise_for_status()
-        response = await ended(client, id)
+    (await client.post("/rollout", json=body, headers=RESPOND_ASYNC)).raise_for_status()
+    response = await ended(client, id)
     wall = time.perf_counter() - started
     if response["reward_info"]["outcome_reward"] != 1.0:
         raise RuntimeError(f"{id} did not solve its instance: {response['status_detail']}")
     files: Mapping[str, str] = {artifact["name"]: artifact["content"] for artifact in response["artifact"]}
-    return _Rollout(wall, json.loads(files["trajectory.json"])["seconds"], weighed.peak)
+    phases = response["reward_info"]["details"]["phases"]
+    return _Rollout(wall, json.loads(files["trajectory.json"])["seconds"], phases["compile"] + phases["tests"])
 
 
 @dataclass
 class _Peak:
     peak: int = 0
+    """Bytes, of the processes' proportional set size."""
 
 
 @asynccontextmanager

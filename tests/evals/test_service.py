@@ -330,13 +330,18 @@ async def test_other_runs_do_not_share_rollouts(
 
 
 @pytest.mark.parametrize(
-    "changes", [{"policy": Policy(agent="noop", timeout=20)}, {"benchmark": "other"}, {"split": "hard"}]
+    ("changes", "told"),
+    [
+        ({"policy": Policy(agent="noop", timeout=20)}, "policy: agent 'gold' then, 'noop' now"),
+        ({"benchmark": "other"}, "benchmark: benchmark .* then, 'other' now"),
+        ({"split": "hard"}, "benchmark: split None then, 'hard' now"),
+    ],
 )
 async def test_a_run_does_not_mix_tasks(
-    service: EvalService, task_app: ScriptedTaskApp, make_request: Make, changes: dict[str, Any]
+    service: EvalService, task_app: ScriptedTaskApp, make_request: Make, changes: dict[str, Any], told: str
 ) -> None:
     await service.client().run(make_request())
-    with pytest.raises(ConfigurationError, match="start a new run"):
+    with pytest.raises(ConfigurationError, match=f"another {told}.* start a new run"):
         await service.client().run(make_request(**changes))
     assert task_app.asked == {0: 1, 1: 1, 2: 1}
 

@@ -16,7 +16,7 @@ from sandboxes.bundle import build
 from tests.agents.real.conftest import PLANTED
 from tests.agents.real.sample import SAMPLE, instances, solution
 from tests.agents.scenarios import KEY, MODEL
-from tests.scripted_model import ScriptedModel
+from tests.scripted_model import Script, ScriptedModel
 from tests.task_app.serving import KEY as TASK_APP_KEY
 from tests.task_app.serving import NONCE, RESPOND_ASYNC, ROOT, ended
 
@@ -57,11 +57,11 @@ async def task_app(
 
 
 async def rollout(
-    client: httpx.AsyncClient, model: ScriptedModel, agent: str, seed: int, **config: Any
+    client: httpx.AsyncClient, model: ScriptedModel, agent: str, seed: int, script: Script | None = None, **config: Any
 ) -> dict[str, Any]:
-    """The response of a rollout whose model writes the right thing."""
+    """The response of a rollout whose model follows the script, or writes the right thing."""
     id = f"{agent}-{seed}"
-    model.add(id, solution(instances()[seed], marker=f"marker-of-{id}"))
+    model.add(id, script or solution(instances()[seed], marker=f"marker-of-{id}"))
     policy = {"agent": agent, "model": MODEL, "inference_url": f"{model.base_url}/s", "timeout": TIMEOUT, **config}
     policy["context_overrides"] = [{"env_vars": {"MARK_OF_CHECKS": MARK}}]
     body = {"trace_correlation_id": id, "env": {"seed": seed}, "policy": {"config": policy}}

@@ -14,10 +14,15 @@ def instances() -> list[str]:
     return sorted(path.stem for path in (SAMPLE / "data" / "instances" / "single").glob("*.json"))
 
 
+def card_file(instance: str) -> str:
+    """What an agent has to write, relative to its workspace."""
+    described = json.loads((SAMPLE / "data" / "instances" / "single" / f"{instance}.json").read_text())
+    return str(Path(*Path(described["card_file"]).parts[1:]))
+
+
 def solution(instance: str, marker: str) -> Script:
     """Writes the reference solution; `marker` is a text that this rollout alone may have."""
-    described = json.loads((SAMPLE / "data" / "instances" / "single" / f"{instance}.json").read_text())
-    file = str(Path(*Path(described["card_file"]).parts[1:]))
+    file = card_file(instance)
     reference = (SAMPLE / "gold" / "implementations" / f"{instance.replace('-', '_')}.rs").read_text()
     return Script(
         (
