@@ -23,13 +23,22 @@ from sandboxes.daytona.errors import explained, explaining, is_gone, persistentl
 from sandboxes.daytona.images import define
 from sandboxes.daytona.labels import APP, is_of, record_of
 from sandboxes.daytona.patience import Patience
-from sandboxes.daytona.remote import GONE, INSIDE, PORT, ROOT, STATE, Remote, content_digest, inside_source, state_of
+from sandboxes.daytona.remote import (
+    GONE,
+    INSIDE,
+    ROOT,
+    STATE,
+    Remote,
+    content_digest,
+    inside_source,
+    state_of,
+    together,
+)
 from sandboxes.daytona.removal import reap, remove
 from sandboxes.health import wait_until_healthy, with_log
 
 _WATCH = 20
 """Seconds of one look at the task app; less than any proxy's limit."""
-_START_POLL = 0.5
 
 logger = logging.getLogger(__name__)
 
@@ -86,35 +95,33 @@ class DaytonaBackend(Backend):
         await asyncio.to_thread(_check, bundle)
         remote = await self._remote(sandbox)
         digest = content_digest(bundle)
-        if not remote.blank and await _holds(remote, digest):
-            return
+        remote.held = not remote.blank and await _holds(remote, digest)
         remote.blank = False
+        if remote.held:
+            return
         await remote.upload({f"{STATE}/bundle.tar.gz": bundle.archive, INSIDE: inside_source()})
         await remote.run("unpack", digest)
 
     async def install(self, sandbox: Sandbox, tools: tuple[str, ...]) -> None:
         remote = await self._remote(sandbox)
+        # To look takes one request; to install, and to show what that says, takes four.
+        if remote.held and await remote.run("installed", *tools) == "yes":
+            return
         await remote.run_shown("install", *tools, show=logger.info)
 
     async def start(self, sandbox: Sandbox, environment: Mapping[str, SecretStr]) -> Sandbox:
-        variables = env_file(environment)
+        variables = env_file(environment).encode()
         remote = await self._remote(sandbox)
-        # Somebody else may be about to start it, in another process: there is no event to wait for.
-        while (answer := await remote.run("prepare")) == "starting":  # noqa: ASYNC110
-            await asyncio.sleep(_START_POLL)
-        if answer == "empty":
-            raise InfrastructureError(f"Sandbox {sandbox.name} holds no task app yet: the upload has to come first.")
-        if answer == "launch":
-            # A name of its own: of two that start at once, the one that comes too late removes its own file only.
-            file = f"{STATE}/private/{secrets.token_hex(4)}.env"
-            await remote.upload({file: variables.encode()})
-            await remote.spawn("serve", file, str(PORT))
+        # A name of its own: of two that start at once, the one that comes too late removes its own file only.
+        file = f"{STATE}/private/{secrets.token_hex(4)}.env"
+        await together(remote.upload({file: variables}), remote.open_session(), remote.endpoint())
+        await remote.start(file)
         return sandbox.model_copy(update={"url": (await remote.endpoint()).url})
 
     async def health(self, sandbox: Sandbox, nonce: str, timeout: float) -> None:
         remote = await self._remote(sandbox)
         await wait_until_healthy(
-            await self.endpoint(sandbox),
+            await remote.endpoint(),
             nonce,
             timeout,
             died=self._death(remote, sandbox),
@@ -179,9 +186,8 @@ class DaytonaBackend(Backend):
         """Ends when the task app does, by raising what became of it."""
         while (status := await remote.run("watch", str(_WATCH))) in {"starting", "running"}:
             continue
-        message = (
-            f"Task app failed to start in sandbox {sandbox.name}: it {status.replace('ended', 'ended with code')}."
-        )
+        ended = "was not started" if status == "idle" else status.replace("ended", "ended with code")
+        message = f"Task app failed to start in sandbox {sandbox.name}: it {ended}."
         raise InfrastructureError(with_log(message, await self.log(sandbox)))
 
     async def _tail(self, sandbox: Sandbox, verb: str, lines: int) -> str:

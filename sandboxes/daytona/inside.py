@@ -6,11 +6,12 @@ holds the state, the folder above is the work directory:
     /app/                the unpacked bundle: task_app/, benchmark/
     /app/.engine-bench/  this file, the virtual environment, logs, locks
 
-Each verb is one command, `python3 inside.py VERB ARGUMENT...`, which prints its answer on the last line. Exit code 3
-means that trying again is of no use; the last line says why.
+Each verb is one command, `python3 inside.py VERB ARGUMENT...`, which prints its answer on the last line. Exit code 2
+means that there is no task app yet, and 3 that trying again is of no use; the last line says why.
 """
 # ruff: noqa: T201
 
+import compileall
 import contextlib
 import fcntl
 import hashlib
@@ -30,6 +31,7 @@ STATE = Path(__file__).resolve().parent
 ROOT = STATE.parent
 PRIVATE = STATE / "private"
 """Where the task app's environment file is uploaded to."""
+REQUIREMENTS = ROOT / "task_app" / "requirements.txt"
 VENV = STATE / "venv"
 ARCHIVE = STATE / "bundle.tar.gz"
 DIGEST = STATE / "digest"
@@ -44,14 +46,16 @@ EXIT_CODE = STATE / "exit_code"
 SERVE_LOCK = STATE / "serve.lock"
 """Held for as long as the task app lives."""
 LAUNCHED = STATE / "launched"
-"""Touched when a start is granted; until it serves, nobody else may start."""
+"""Names the environment file of the latest start; until that serves, nobody else may start."""
 
 PACKAGES = {"cargo": "cargo", "rustc": "rustc", "npm": "npm", "rg": "ripgrep"}
 """The tools that can be installed, and Debian's packages of them."""
 
+EMPTY = 2
+"""Exit code where there is no task app; Python's own where this file is missing."""
 REFUSED = 3
 LAUNCH_GRACE = 10.0
-"""Seconds within which a granted start has to show."""
+"""Seconds within which a start has to show."""
 TERMINATION_GRACE = 15.0
 """Seconds that a task app has to end its rollouts when it is asked to stop."""
 LOG_WINDOW = 256 * 1024
@@ -105,41 +109,53 @@ def unpack(digest: str) -> str:
             ARCHIVE.unlink(missing_ok=True)
             return "there"
         stop()
+        PRIVATE.mkdir(mode=0o700, exist_ok=True)
         DIGEST.unlink(missing_ok=True)
         for path in ROOT.iterdir():
             if path != STATE:
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         with tarfile.open(ARCHIVE) as archive:
             archive.extractall(ROOT, filter="data")
+        # Where this becomes a snapshot, every start from it is faster.
+        compileall.compile_dir(ROOT / "task_app", quiet=2)
         ARCHIVE.unlink()
         DIGEST.write_text(digest)
     return "unpacked"
 
 
+def installed(*tools: str) -> str:
+    """`yes` if `install` would find everything done."""
+    done = _read(INSTALLED) == _requirements_digest()
+    return "yes" if done and all(shutil.which(tool.partition("=")[0]) for tool in tools) else "no"
+
+
 def install(*tools: str) -> str:
     """Have the task app's requirements in a virtual environment, and these binaries on PATH. Output goes to its log."""
     with locked("install"), open(INSTALL_LOG, "ab", opener=_private) as log:
-        requirements = ROOT / "task_app" / "requirements.txt"
-        if not requirements.is_file():
-            raise Refused("there is no task app yet: the upload has to come first")
-        wanted = hashlib.sha256(requirements.read_bytes()).hexdigest()
+        wanted = _requirements_digest()
         if _read(INSTALLED) != wanted:
             INSTALLED.unlink(missing_ok=True)
-            _make_venv(requirements, log)
+            _make_venv(log)
             INSTALLED.write_text(wanted)
         for tool in tools:
             _have(tool, log)
     return "installed"
 
 
-def _make_venv(requirements: Path, log: IO[bytes]) -> None:
-    lines = (line.partition("#")[0].strip() for line in requirements.read_text().splitlines())
+def _requirements_digest() -> str:
+    if not REQUIREMENTS.is_file():
+        raise Refused("there is no task app yet: the upload has to come first")
+    return hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
+
+
+def _make_venv(log: IO[bytes]) -> None:
+    lines = (line.partition("#")[0].strip() for line in REQUIREMENTS.read_text().splitlines())
     # pip takes seconds to get ready; where nothing is required there is nothing to wait for.
     some = any(lines)
     _run([sys.executable, "-m", "venv", "--clear", *([] if some else ["--without-pip"]), str(VENV)], log)
     if some:
         pip = [str(VENV / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
-        _run([*pip, "--require-hashes", "--progress-bar", "off", "-r", str(requirements)], log)
+        _run([*pip, "--require-hashes", "--progress-bar", "off", "-r", str(REQUIREMENTS)], log)
 
 
 def _have(tool: str, log: IO[bytes]) -> None:
@@ -175,18 +191,30 @@ def _run(command: list[str], log: IO[bytes], environment: dict[str, str] | None 
         sys.exit(1)
 
 
-def prepare() -> str:
-    """May the caller start the task app? `launch`: yes, and nobody else; `running`, `starting` or `empty`: no."""
-    with locked("prepare"):
-        now = status()
-        if now in {"running", "starting"}:
+def start(env_file: str, port: str) -> str:
+    """Start the task app, unless it runs. Uses up the file, which holds its environment."""
+    with locked("start"):
+        # Somebody else's start that does not show is over after a while.
+        while (now := status()) == "starting":
+            time.sleep(PAUSE)
+        # The same command may come twice, if its first answer got lost: then the file is the running one's.
+        if now == "running":
+            if _read(LAUNCHED) != env_file:
+                Path(env_file).unlink(missing_ok=True)
             return now
         if not (ROOT / "task_app").is_dir():
-            return "empty"
+            sys.exit(EMPTY)
         stop()
-        PRIVATE.mkdir(mode=0o700, exist_ok=True)
-        LAUNCHED.touch()
-    return "launch"
+        LAUNCHED.write_text(env_file)
+        with open(LOG, "ab", opener=_private) as log:
+            subprocess.Popen(
+                [sys.executable, __file__, "serve", env_file, port],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+    return "started"
 
 
 def serve(env_file: str, port: str) -> str:
@@ -296,7 +324,7 @@ def _read(path: Path) -> str | None:
 
 VERBS: dict[str, Callable[..., str]] = {
     verb.__name__.replace("_", "-"): verb
-    for verb in (status, holds, unpack, install, prepare, serve, watch, log, install_log)
+    for verb in (status, holds, unpack, installed, install, start, serve, watch, log, install_log)
 }
 
 

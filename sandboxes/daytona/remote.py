@@ -1,15 +1,16 @@
 """One started sandbox: files go up, commands run, the preview link opens its port."""
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import secrets
 import shlex
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
-from daytona import AsyncSandbox, DaytonaError, SessionExecuteRequest
+from daytona import AsyncSandbox, DaytonaConflictError, DaytonaError, SessionExecuteRequest
 from daytona.common.filesystem import FileUpload
 from daytona_api_client_async import SandboxState
 from pydantic import SecretStr
@@ -34,7 +35,7 @@ LONGEST_SIGNATURE = 24 * 3600
 """Seconds that a signed preview URL can be valid for at most."""
 
 _COMMAND_TIMEOUT = 120
-_NO_PYTHON, _NO_FILE = 127, 2
+_NO_PYTHON = 127
 _TAIL = 20
 """Lines of a failed command's output that its error shows."""
 _POLL = 1.0
@@ -62,8 +63,11 @@ class Remote:
         self.box = box
         self.name = name
         self.blank = blank
+        self.held = False
+        """What was to be uploaded was there already."""
         self._patience = patience.call
         self._endpoint: Endpoint | None = None
+        self._session: str | None = None
 
     async def upload(self, files: Mapping[str, bytes]) -> None:
         """One request for all files. Keys are absolute paths; their folders are made."""
@@ -82,10 +86,21 @@ class Remote:
         self._check(verb, int(done.exit_code), done.result)
         return done.result.removesuffix("\n")
 
+    async def open_session(self) -> str:
+        """The session for what takes long. It is one shell, so one such thing at a time."""
+        if self._session is None:
+            session = f"engine-bench-{secrets.token_hex(4)}"
+            await self._call("open a session", lambda: self._create_session(session))
+            self._session = session
+        return self._session
+
     async def run_shown(self, verb: str, *arguments: str, show: Callable[[str], None]) -> None:
         """Run a verb of `inside.py` that takes long, and show each line of its output as it comes."""
-        session = await self._open_session(verb)
-        command_id = await self._execute(session, _command(verb, *arguments))
+        # Until it has ended, nobody else can have it.
+        session, self._session = await self.open_session(), None
+        request = SessionExecuteRequest(command=_command(verb, *arguments), run_async=True)
+        begun = await self._call("run a command", lambda: self.box.process.execute_session_command(session, request))
+        command_id = str(begun.cmd_id)
         lines = _Lines(show)
         try:
             await self.box.process.get_session_command_logs_async(session, command_id, lines.add, lines.add)
@@ -93,10 +108,20 @@ class Remote:
             logger.warning("Lost sight of `%s` in sandbox %s: %s", verb, self.name, redact(str(error)))
         lines.end()
         self._check(verb, await self._exit_code(session, command_id), "\n".join(lines.last))
+        self._session = session
 
-    async def spawn(self, verb: str, *arguments: str) -> None:
-        """Run a verb of `inside.py` in a session of its own, and don't wait for it."""
-        await self._execute(await self._open_session(verb), _command(verb, *arguments))
+    async def start(self, env_file: str) -> None:
+        """Start the task app, with the environment in a file that was uploaded before, and is used up."""
+        start = _command("start", env_file, str(PORT))
+        # Where nothing else was uploaded, nothing but this would remove the keys.
+        command = f"{start} || (code=$?; rm -f {env_file}; exit $code)"
+        request = SessionExecuteRequest(command=command)
+        session = await self.open_session()
+        done = await self._call(
+            "start the task app",
+            lambda: self.box.process.execute_session_command(session, request, timeout=_COMMAND_TIMEOUT),
+        )
+        self._check("start", int(done.exit_code or 0), done.output or "")
 
     async def endpoint(self) -> Endpoint:
         """The private preview URL of the task app's port, with the token that opens it."""
@@ -126,22 +151,16 @@ class Remote:
             raise ConfigurationError(
                 f"Sandbox {self.name} has no `python3`. Choose an image with Python 3.11 or newer."
             )
-        if code == _NO_FILE:
+        if code == inside.EMPTY:
             raise InfrastructureError(f"Sandbox {self.name} holds no task app yet: the upload has to come first.")
         if code:
             raise InfrastructureError(
                 f"`{verb}` failed in sandbox {self.name} with exit code {code}. Its output ends with:\n{tail}"
             )
 
-    async def _open_session(self, verb: str) -> str:
-        session = f"{verb}-{secrets.token_hex(4)}"
-        await self._call("open a session", lambda: self.box.process.create_session(session))
-        return session
-
-    async def _execute(self, session: str, command: str) -> str:
-        request = SessionExecuteRequest(command=command, run_async=True)
-        started = await self._call("run a command", lambda: self.box.process.execute_session_command(session, request))
-        return str(started.cmd_id)
+    async def _create_session(self, session: str) -> None:
+        with contextlib.suppress(DaytonaConflictError):  # an earlier try has made it, and its answer got lost
+            await self.box.process.create_session(session)
 
     async def _exit_code(self, session: str, command_id: str) -> int:
         while True:
@@ -187,6 +206,17 @@ class Remote:
 
     def _not_found(self) -> NoReturn:
         raise SandboxNotFound(self.name, backend="daytona") from None
+
+
+async def together(*calls: Coroutine[Any, Any, T]) -> list[T]:
+    """All their answers; with the first that fails, all come to an end."""
+    running = [asyncio.ensure_future(call) for call in calls]
+    try:
+        return await asyncio.gather(*running)
+    finally:
+        for call in running:
+            call.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
 
 
 def state_of(box: AsyncSandbox) -> str:
