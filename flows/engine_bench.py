@@ -1,8 +1,7 @@
 """The flow: score a coding agent on EngineBench, in seven steps per sandbox."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, nullcontext
 
 from prefect import State, flow
 from prefect.exceptions import TerminationSignal
@@ -27,7 +26,7 @@ from flows.report import Report
 from flows.result import ResultDocument
 from flows.resumption import plan_run
 from flows.termination import cancel_requested, cancelled_by_sigterm, to_its_end
-from sandboxes import open_backend
+from sandboxes import opened_backend
 from sandboxes.base import Backend, Sandbox
 from sandboxes.running import RunningTaskApp
 
@@ -106,7 +105,7 @@ async def run_lanes(plan: Plan, settings: Settings, store: Store, report: Report
     needs = agent_environment(plan.parameters, settings)
     bundle = await asyncio.to_thread(pack, plan)
     async with (
-        opened_backend(plan.parameters, settings) as backend,
+        backend_of(plan.parameters, settings) as backend,
         open_evaluation(plan, settings, store, report) as evaluation,
     ):
         plan = await specify(plan, backend, bundle)
@@ -116,17 +115,11 @@ async def run_lanes(plan: Plan, settings: Settings, store: Store, report: Report
         return await asyncio.gather(*(run_lane(lane, job) for lane in plan.lanes), return_exceptions=True)
 
 
-@asynccontextmanager
-async def opened_backend(parameters: Parameters, settings: Settings) -> AsyncIterator[Backend]:
+def backend_of(parameters: Parameters, settings: Settings) -> AbstractAsyncContextManager[Backend]:
     """The backend that the parameters ask for, hung up at the end."""
     if parameters.task_app_url:
-        backend: Backend = RunningTaskApp(parameters.task_app_url)
-    else:
-        backend = open_backend(parameters.backend, settings)
-    try:
-        yield backend
-    finally:
-        await backend.aclose()
+        return nullcontext(RunningTaskApp(parameters.task_app_url))
+    return opened_backend(parameters.backend, settings)
 
 
 async def score(plan: Plan, settings: Settings, store: Store) -> ResultDocument:

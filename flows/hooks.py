@@ -21,7 +21,10 @@ async def remove_own_sandboxes(flow: Flow[..., object], flow_run: FlowRun, state
         logger.debug(f"Backend {backend} is left to the sweep: {error}")
 
     backends = {str(flow_run.parameters.get("backend", "local"))}
-    async for backend, record in our_sandboxes(Settings(), left_out, backends):
-        if record.spec.run_id == str(flow_run.id):
-            logger.warning(f"Removing {record.spec.name}, which flow run {flow_run.name} ({state.name}) left behind")
-            await backend.cleanup(record.spec)
+    async with our_sandboxes(Settings(), left_out, backends) as found:
+        for backend, record in found:
+            if record.spec.run_id == str(flow_run.id):
+                logger.warning(
+                    f"Removing {record.spec.name}, which flow run {flow_run.name} ({state.name}) left behind"
+                )
+                await backend.cleanup(record.spec)

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -20,7 +21,7 @@ from core.errors import EngineBenchError, InfrastructureError
 from core.settings import Settings
 from flows.credentials import with_daytona_credentials
 from flows.parameters import form
-from sandboxes import BACKENDS, open_backend
+from sandboxes import BACKENDS, opened_backend
 from sandboxes.base import Backend, SandboxRecord
 
 ARTIFACT = "sweep-sandboxes"
@@ -114,9 +115,8 @@ async def sweep_sandboxes(parameters: SweepParameters) -> list[Verdict]:
         if isinstance(error, InfrastructureError):
             unreachable.append(error)
 
-    async with get_client() as client:
+    async with get_client() as client, our_sandboxes(Settings(), left_out) as found:
         broom = Broom(parameters, client, asyncio.Semaphore(AT_A_TIME))
-        found = [pair async for pair in our_sandboxes(Settings(), left_out)]
         verdicts = await asyncio.gather(*(broom.sweep(backend, record) for backend, record in found))
     for verdict in verdicts:
         logger.info(f"{verdict.sandbox} ({verdict.backend}) {verdict.outcome}: {verdict.reason}")
@@ -127,20 +127,24 @@ async def sweep_sandboxes(parameters: SweepParameters) -> list[Verdict]:
     return verdicts
 
 
+@asynccontextmanager
 async def our_sandboxes(
     settings: Settings, left_out: Callable[[str, EngineBenchError], None], backends: Iterable[str] = BACKENDS
-) -> AsyncIterator[tuple[Backend, SandboxRecord]]:
-    """All sandboxes that carry our mark. A backend that is not set up here, or does not answer, is `left_out`."""
+) -> AsyncIterator[Sequence[tuple[Backend, SandboxRecord]]]:
+    """All sandboxes that carry our mark, with their backends, which are open inside.
+
+    A backend that is not set up here, or does not answer, is `left_out`.
+    """
     settings = await with_daytona_credentials(settings)
-    for name in backends:
-        try:
-            backend = open_backend(name, settings)
-            records = await backend.list()
-        except EngineBenchError as error:
-            left_out(name, error)
-            continue
-        for record in records:
-            yield backend, record
+    found: list[tuple[Backend, SandboxRecord]] = []
+    async with AsyncExitStack() as stack:
+        for name in backends:
+            try:
+                backend = await stack.enter_async_context(opened_backend(name, settings))
+                found += [(backend, record) for record in await backend.list()]
+            except EngineBenchError as error:
+                left_out(name, error)
+        yield found
 
 
 def _verdict(backend: Backend, record: SandboxRecord, reason: str, outcome: Outcome) -> Verdict:

@@ -1,6 +1,7 @@
 """Where a task app can live: the backends, and the protocol they share."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from pkgutil import resolve_name
 
 from core.errors import ConfigurationError
@@ -36,3 +37,17 @@ def open_backend(name: str, settings: Settings) -> Backend:
     if name not in BACKENDS:
         raise ConfigurationError(f"There is no backend {name!r}. Choose one of: {', '.join(sorted(BACKENDS))}.")
     return BACKENDS[name](settings)
+
+
+@asynccontextmanager
+async def opened_backend(name: str, settings: Settings) -> AsyncIterator[Backend]:
+    """The backend of this name, hung up at the end. Its sandboxes stay.
+
+    Raises:
+        ConfigurationError: there is none, or it is not set up here.
+    """
+    backend = open_backend(name, settings)
+    try:
+        yield backend
+    finally:
+        await backend.aclose()

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from daytona import CreateSandboxFromSnapshotParams
 from prefect.client.schemas.objects import FlowRun, State, StateType
 
 from core.errors import InfrastructureError
@@ -19,7 +20,12 @@ from flows.engine_bench import engine_bench
 from flows.hooks import remove_own_sandboxes
 from flows.sweep import Verdict, removal_reason, sweep_sandboxes
 from sandboxes.base import SandboxRecord, SandboxSpec
+from sandboxes.daytona import DaytonaBackend
+from sandboxes.daytona.labels import labels_for
 from sandboxes.local import LocalBackend
+from tests.daytona_emulator import Emulator, emulator
+from tests.daytona_emulator.execute import environment
+from tests.sandboxes.daytona_harness import sdk_for
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -178,6 +184,66 @@ async def test_a_backend_that_does_not_answer_fails_the_sweep_and_spares_no_othe
     with pytest.raises(InfrastructureError, match="not complete"):
         await sweep_sandboxes()
     assert left(settings) == set()
+
+
+@pytest.fixture
+async def cloud(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Emulator]:
+    """An account at Daytona whose sandboxes need not run anything."""
+    async with emulator(isolation="none") as emu:
+        for name, value in environment(emu).items():
+            monkeypatch.setenv(name, value)
+        yield emu
+
+
+async def test_in_daytona_nothing_but_our_own_is_touched(cloud, settings, flow_run):
+    def labels(run: str) -> dict[str, str]:
+        return labels_for(SandboxSpec(name="eb-1", run_id=flow_run(run), lane=0))
+
+    made = {
+        "eb-finished": labels("COMPLETED"),
+        "eb-running": labels("RUNNING"),
+        "a-strangers": {},
+        "eb-another-apps": labels("COMPLETED") | {"app": "another"},
+        "eb-without-a-date": {name: text for name, text in labels("COMPLETED").items() if name != "expires_at"},
+        "eb-without-a-run": {name: text for name, text in labels("COMPLETED").items() if name != "flow_run_id"},
+    }
+    async with sdk_for(cloud) as sdk:
+        for name, its_labels in made.items():
+            await sdk.create(CreateSandboxFromSnapshotParams(name=name, labels=its_labels))
+    before = {sandbox["name"]: sandbox["id"] for sandbox in await cloud.sandboxes()}
+
+    verdicts, written = await sweep_and_watch(cloud, dry_run=True)
+    assert verdicts == {"eb-running": "kept", "eb-finished": "would be removed"}
+    assert written == []
+    verdicts, written = await sweep_and_watch(cloud, dry_run=False)
+    assert verdicts == {"eb-running": "kept", "eb-finished": "removed"}
+    assert written == [("DELETE", f"/sandbox/{before.pop('eb-finished')}")]
+    assert {sandbox["name"]: sandbox["id"] for sandbox in await cloud.sandboxes()} == before
+
+
+async def sweep_and_watch(cloud: Emulator, *, dry_run: bool) -> tuple[dict[str, str], list[tuple[str, str]]]:
+    """Outcomes by sandbox, and all requests that change something."""
+    before = len(await cloud.journal())
+    verdicts = await sweep_sandboxes(dry_run=dry_run)
+    changing = [(entry.method, entry.path) for entry in (await cloud.journal())[before:] if entry.method != "GET"]
+    return {verdict.sandbox: verdict.outcome for verdict in verdicts}, changing
+
+
+async def test_it_hangs_up(settings, cloud, flow_run, monkeypatch):
+    """Else the SDK complains of sessions that nobody has closed."""
+    closed = []
+    hang_up = DaytonaBackend.aclose
+
+    async def aclose(self: DaytonaBackend) -> None:
+        closed.append(self)
+        await hang_up(self)
+
+    monkeypatch.setattr(DaytonaBackend, "aclose", aclose)
+    await sweep_sandboxes()
+    flow_id = uuid4()
+    crashed = FlowRun(id=flow_run("CRASHED"), flow_id=flow_id, parameters={"backend": "daytona"})
+    await remove_own_sandboxes(engine_bench, crashed, State(type=StateType.CRASHED))
+    assert len(closed) == 2
 
 
 async def test_a_hook_removes_the_sandboxes_of_its_own_run(settings, specs, flow_run):
