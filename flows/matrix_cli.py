@@ -28,7 +28,7 @@ def matrix(
     from flows import runner  # noqa: PLC0415 - see above
     from flows.matrix_document import markdown  # noqa: PLC0415
 
-    document, code = runner.conduct(lambda: _run(parameters))
+    document, code = runner.conduct(lambda: _run(parameters), parameters.backend)
     if document is None:
         return code
     if json:

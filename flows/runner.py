@@ -4,6 +4,8 @@ import asyncio
 import signal
 import sys
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -34,7 +36,7 @@ def run(parameters: Parameters, *, min_reward: float | None, as_json: bool) -> i
     Raises:
         EngineBenchError: the run could not begin.
     """
-    result, code = conduct(lambda: _score(parameters))
+    result, code = conduct(lambda: _score(parameters), parameters.backend)
     if result is None:
         return code
     if as_json:
@@ -52,8 +54,12 @@ def run(parameters: Parameters, *, min_reward: float | None, as_json: bool) -> i
     return code
 
 
-def conduct(flow_run: Callable[[], Coroutine[Any, Any, tuple[Outcome, int]]]) -> tuple[Outcome | None, int]:
+def conduct(
+    flow_run: Callable[[], Coroutine[Any, Any, tuple[Outcome, int]]], backend: str
+) -> tuple[Outcome | None, int]:
     """Run a flow from a terminal; returns its outcome and exit code, no outcome where it was stopped.
+
+    The backend's module is imported before the flow begins.
 
     Raises:
         EngineBenchError: the run could not begin.
@@ -61,7 +67,12 @@ def conduct(flow_run: Callable[[], Coroutine[Any, Any, tuple[Outcome, int]]]) ->
     stderr = Console(stderr=True)
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        with _api(stderr).in_use(), console.live(stderr):
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            # An SDK takes a second to import, as does the server to be started.
+            loading = pool.submit(import_module, f"sandboxes.{backend}")
+            api = _api(stderr)
+        loading.result()
+        with api.in_use(), console.live(stderr):
             return asyncio.run(flow_run())
     # what was cancelled more than once leaves asyncio.run as a cancellation, not as the interrupt that it was
     except (KeyboardInterrupt, asyncio.CancelledError, Terminated) as ending:
