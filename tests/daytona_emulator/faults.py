@@ -20,6 +20,8 @@ FaultKind = Literal[
     "quota",
     "delete_denied",
     "create_timeout",
+    # This strikes a command in a sandbox; `match` is searched in its text.
+    "slow_command",
     # These strike a sandbox or a snapshot; `match` is searched in its name.
     "slow_boot",
     "failed_boot",

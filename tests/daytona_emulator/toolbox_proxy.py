@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import websockets
 from fastapi import APIRouter, Request, Response, WebSocket
@@ -10,6 +11,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from .daemons import Daemon
 from .errors import ApiError
+from .faults import Faults
 from .toolbox.ports import relay
 from .world import World, WorldHere
 
@@ -31,7 +33,26 @@ def _daemon(world: World, sandbox_id: str) -> Daemon:
 async def pass_on(world: WorldHere, sandbox_id: str, request: Request) -> Response:
     prefix = len(f"/toolbox/{sandbox_id}")
     raw_path: bytes = request.scope["raw_path"]
-    return await relay(_daemon(world, sandbox_id).client, request, raw_path[prefix:])
+    daemon = _daemon(world, sandbox_id)
+    content = await _slowed_down(request, world.faults) if _runs_command(request) else None
+    return await relay(daemon.client, request, raw_path[prefix:], content=content)
+
+
+def _runs_command(request: Request) -> bool:
+    return request.method == "POST" and request.url.path.endswith(("/process/execute", "/exec"))
+
+
+async def _slowed_down(request: Request, faults: Faults) -> bytes:
+    """The request's body, whose command takes as long as a fault says, at least."""
+    content = await request.body()
+    try:
+        body = json.loads(content)
+        command = body["command"]
+    except (ValueError, TypeError, KeyError):
+        return content  # the daemon will refuse it
+    if delay := faults.delay("slow_command", str(command)):
+        body["command"] = f"sleep {delay} & slow=$!\n{command}\ncode=$?; wait $slow; (exit $code)"
+    return json.dumps(body).encode()
 
 
 @router.websocket("/{path:path}")

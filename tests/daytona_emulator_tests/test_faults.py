@@ -278,3 +278,17 @@ def test_fault_is_over_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now + 6)
     assert faults.take("toolbox_down", "GET /") is None
+
+
+async def test_a_slow_command_takes_its_time_and_keeps_its_answer(sdk: AsyncDaytona, emu: Emulator) -> None:
+    await emu.fault("slow_command", match="hello", seconds=1, times=None)
+    sandbox = await sdk.create(from_snapshot("slow"))
+    begin = time.monotonic()
+    done = await sandbox.process.exec("echo hello; (exit 5)")
+    assert (done.result, done.exit_code) == ("hello\n", 5)
+    assert time.monotonic() - begin >= 1
+    await sandbox.process.create_session("s")
+    begun = await sandbox.process.execute_session_command("s", SessionExecuteRequest(command="echo hello; false"))
+    assert (begun.stdout, begun.exit_code) == ("hello\n", 1)
+    assert time.monotonic() - begin >= 2
+    await sandbox.delete()

@@ -20,6 +20,7 @@ from sandboxes.daytona.labels import labels_for
 from sandboxes.daytona.patience import Patience
 from sandboxes.daytona.remote import STATE
 from tests.daytona_emulator import Emulator
+from tests.daytona_emulator.journal import Entry
 
 KILL = f"""
 pid=$(cat {STATE}/pid) && kill -9 $pid
@@ -106,6 +107,13 @@ class DaytonaHarness(BackendHarness):
             done = await (await sdk.get(sandbox.id)).process.exec(command)
         assert done.exit_code == 0, done.result
         return str(done.result)
+
+
+def is_poll(entry: Entry) -> bool:
+    """What only looks how things are, and is asked as often as it takes."""
+    command = entry.request.get("command", "") if isinstance(entry.request, dict) else ""
+    asks_for_state = entry.method == "GET" and not entry.path.endswith("preview-url")
+    return asks_for_state or "inside.py status" in command or "inside.py watch" in command
 
 
 def new_spec(**values: Any) -> SandboxSpec:

@@ -27,8 +27,14 @@ from sandboxes.daytona import DaytonaBackend
 from sandboxes.daytona.labels import labels_for
 from sandboxes.daytona.patience import Patience
 from tests.daytona_emulator import Emulator, emulator
-from tests.daytona_emulator.journal import Entry
-from tests.sandboxes.daytona_harness import DaytonaHarness, new_spec, sdk_for, settings_for, skip_without_commands
+from tests.sandboxes.daytona_harness import (
+    DaytonaHarness,
+    is_poll,
+    new_spec,
+    sdk_for,
+    settings_for,
+    skip_without_commands,
+)
 
 API_KEY = "dtn_of-this-test-alone-51c3"
 
@@ -260,15 +266,8 @@ async def test_a_life_takes_a_dozen_requests_beside_polls(
     await backend.health(sandbox, NONCE, READY)
     await backend.endpoint(sandbox)
     await backend.cleanup(spec)
-    requests = [entry for entry in await emu.journal() if not _is_poll(entry)]
+    requests = [entry for entry in await emu.journal() if not is_poll(entry)]
     assert len(requests) <= 12, [f"{entry.plane} {entry.method} {entry.path}" for entry in requests]
-
-
-def _is_poll(entry: Entry) -> bool:
-    """What only looks how things are, and is asked as often as it takes."""
-    command = entry.request.get("command", "") if isinstance(entry.request, dict) else ""
-    asks_for_state = entry.method == "GET" and not entry.path.endswith("preview-url")
-    return asks_for_state or "inside.py status" in command or "inside.py watch" in command
 
 
 # Errors and secrets

@@ -27,21 +27,27 @@ async def forward_to_port(request: Request) -> Response:
 
 
 async def relay(
-    client: httpx.AsyncClient, request: Request, path: bytes, withheld: Set[str] = frozenset(), base: str = ""
+    client: httpx.AsyncClient,
+    request: Request,
+    path: bytes,
+    withheld: Set[str] = frozenset(),
+    base: str = "",
+    content: bytes | None = None,
 ) -> Response:
     """Send the request on to `path` with its method, query, body and headers, and stream the answer back.
 
-    `withheld` are headers that are not passed on, `base` replaces the client's base URL. Where nothing listens the
-    answer is 502 with an empty body, as from Daytona's own proxies.
+    `withheld` are headers that are not passed on, `base` replaces the client's base URL, `content` the body. Where
+    nothing listens the answer is 502 with an empty body, as from Daytona's own proxies.
     """
     query: bytes = request.scope["query_string"]
     url = httpx.URL(base or client.base_url).copy_with(raw_path=path + (b"?" + query if query else b""))
-    drop = HOP_BY_HOP | withheld
+    drop = HOP_BY_HOP | withheld | (frozenset() if content is None else {"content-length"})
+    streamed = request.stream() if _has_body(request) else None
     upstream = client.build_request(
         request.method,
         url,
         headers=[(name, value) for name, value in request.headers.items() if name not in drop],
-        content=request.stream() if _has_body(request) else None,
+        content=streamed if content is None else content,
     )
     try:
         answer = await client.send(upstream, stream=True)
