@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -20,14 +21,14 @@ API_KEY = "dtn_of-a-whole-run-93be"
 class CommandLine:
     """`engine-bench` in a home of its own."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, log_level: str = "DEBUG") -> None:
         self.home = home
         kept = ("PATH", "HOME", "LANG", "CARGO_HOME", "RUSTUP_HOME")
         self._environment = {name: os.environ[name] for name in kept if name in os.environ} | {
             "ENGINE_BENCH_DATA_DIR": str(home / "data"),
             "ENGINE_BENCH_CACHE_DIR": str(home / "cache"),
             "ENGINE_BENCH_RESULTS_DIR": str(home / "results"),
-            "PREFECT_LOGGING_LEVEL": "DEBUG",
+            "PREFECT_LOGGING_LEVEL": log_level,
         }
 
     def __call__(self, *words: str, emu: Emulator | None = None) -> subprocess.CompletedProcess[str]:
@@ -72,6 +73,58 @@ async def test_a_run_scores_and_leaves_neither_sandbox_nor_secret(engine_bench: 
     }
     assert len(left) > 5
     assert [name for name, content in left.items() for secret in secrets if secret.encode() in content] == []
+
+
+class Weather(NamedTuple):
+    """A fault that is there when a run begins, and how the run ends in it."""
+
+    kind: Any
+    options: dict[str, Any]
+    exit_code: int = 0
+    says: str = ""
+
+
+WEATHER = [
+    Weather("slow_boot", {"seconds": 2}),
+    Weather("failed_boot", {"message": "no runner"}, says="no runner"),
+    Weather("failed_boot", {"message": "no runner", "times": None}, exit_code=1, says="no runner"),
+    Weather("build_failed", {"message": "no such image"}, says="no such image"),
+    Weather("build_failed", {"message": "no such image", "times": None}, exit_code=1, says="no such image"),
+    Weather("rate_limited", {"match": "POST /sandbox$"}),
+    Weather("quota", {}, says="quota is exhausted"),
+    Weather("create_timeout", {"seconds": 2}),
+    Weather("error", {"match": "/toolbox/.*/process/execute", "status": 502}),
+    Weather("toolbox_down", {"lasts": 20}),
+    Weather("conflict", {"match": "DELETE", "times": 2}),
+    Weather("stuck_deleting", {"seconds": 2}),
+    Weather("delete_denied", {"times": None}),
+    Weather("error", {"match": "/toolbox/", "status": 401, "times": None}, exit_code=1, says="refused the API key"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("weather", WEATHER, ids=lambda weather: f"{weather.kind}-{weather.options}")
+async def test_in_any_weather_a_run_ends_well_or_says_why_and_leaves_nothing(
+    weathered: CommandLine, weather: Weather
+) -> None:
+    async with emulator(api_key=API_KEY) as emu:
+        if emu.isolation == "none":
+            pytest.skip(f"sandboxes can't run commands on this machine: {'; '.join(emu.limits)}")
+        await emu.fault(weather.kind, **weather.options)
+        words = ("run", "--daytona", "--agent", "gold", "--benchmark", "hello-world", "--snapshot", "none", "--json")
+        done = weathered(*words, emu=emu)
+        assert done.returncode == weather.exit_code, done.stderr
+        assert weather.says in done.stderr
+        assert "Traceback" not in done.stderr
+        assert await emu.sandboxes() == []
+
+
+@pytest.fixture(scope="module")
+def weathered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandLine]:
+    """One server for all of them."""
+    command_line = CommandLine(tmp_path_factory.mktemp("home"), log_level="INFO")
+    yield command_line
+    command_line("server", "stop")
 
 
 async def tokens(emu: Emulator) -> set[str]:

@@ -28,7 +28,7 @@ from tests.sandboxes.daytona_harness import (
 )
 
 PATIENCE = Patience(create=20, quota=3, delete=20, call=4, quota_pause=0.2)
-VERBS = ("provision", "upload", "install", "start", "health", "endpoint", "cleanup")
+VERBS = ("provision", "upload", "install", "start", "health", "endpoint", "expose", "keep_alive", "cleanup")
 EXECUTE, SESSION = "POST /toolbox/.*/process/execute", "/toolbox/.*/process/session"
 
 
@@ -101,6 +101,8 @@ class Life:
             "start": lambda: self._backend.start(sandbox, environment()),
             "health": lambda: self._backend.health(sandbox, NONCE, READY),
             "endpoint": lambda: self._backend.endpoint(sandbox),
+            "expose": lambda: self._backend.endpoint(sandbox, public_for=60),
+            "keep_alive": lambda: self._backend.keep_alive(sandbox),
             "cleanup": lambda: self._backend.cleanup(self._spec),
         }
         await verbs[verb]()
@@ -114,12 +116,15 @@ class Survived(NamedTuple):
     options: dict[str, Any]
 
 
+IN_THE_TOOLBOX = ("upload", "install", "start", "health", "endpoint")
+
 SURVIVED = [
     Survived("provision", "rate_limited", {"match": "POST /sandbox$"}),
     *(Survived("provision", "error", {"match": "POST /sandbox$", "status": status}) for status in (500, 502, 503)),
     Survived("provision", "quota", {"times": 2}),
     Survived("provision", "slow_boot", {"seconds": 1}),
     Survived("provision", "slow_build", {"seconds": 1}),
+    Survived("provision", "create_timeout", {"seconds": 1}),
     Survived("upload", "error", {"match": "bulk-upload"}),
     Survived("upload", "error", {"match": EXECUTE}),
     Survived("install", "error", {"match": f"POST {SESSION}$", "status": 503}),
@@ -127,7 +132,6 @@ SURVIVED = [
     Survived("install", "error", {"match": "WEBSOCKET /toolbox"}),
     Survived("install", "toolbox_down", {"match": "WEBSOCKET /toolbox"}),
     Survived("install", "error", {"match": f"GET {SESSION}/.*/command"}),
-    Survived("start", "error", {"match": EXECUTE}),
     Survived("start", "error", {"match": "bulk-upload"}),
     Survived("start", "error", {"match": f"POST {SESSION}$"}),
     Survived("start", "error", {"match": f"POST {SESSION}/.*/exec"}),
@@ -135,7 +139,13 @@ SURVIVED = [
     Survived("start", "rate_limited", {"match": "preview-url"}),
     Survived("health", "toolbox_down", {"match": "GET /preview/8000/health", "times": 3}),
     Survived("health", "error", {"match": EXECUTE}),
-    *(Survived(verb, "toolbox_down", {"lasts": 1.5}) for verb in ("upload", "install", "start", "health", "endpoint")),
+    Survived("endpoint", "error", {"match": EXECUTE, "status": 502}),
+    Survived("expose", "error", {"match": "signed-preview-url", "status": 502}),
+    Survived("expose", "rate_limited", {"match": "signed-preview-url"}),
+    Survived("keep_alive", "error", {"match": "last-activity", "status": 502}),
+    Survived("keep_alive", "rate_limited", {"match": "last-activity"}),
+    *(Survived(verb, "toolbox_down", {"lasts": 1.5}) for verb in IN_THE_TOOLBOX),
+    *(Survived(verb, "error", {"match": "/toolbox/", "status": 429}) for verb in IN_THE_TOOLBOX),
     Survived("cleanup", "conflict", {"match": "DELETE", "times": 2}),
     Survived("cleanup", "error", {"match": "DELETE /sandbox", "status": 502}),
     Survived("cleanup", "error", {"match": "DELETE /sandbox", "status": 404}),
@@ -216,6 +226,50 @@ async def test_what_does_not_pass_is_told(
             assert await harness.emu.sandboxes() == []  # before any cleanup
     finally:
         await backend.aclose()
+
+
+FROM_A_SNAPSHOT: list[tuple[Any, dict[str, Any], str | None]] = [
+    ("rate_limited", {"match": "POST /sandbox$"}, None),
+    ("error", {"match": "POST /sandbox$", "status": 502}, None),
+    ("quota", {"times": 2}, None),
+    ("slow_boot", {"seconds": 1}, None),
+    ("create_timeout", {"seconds": 1}, None),
+    ("failed_boot", {"message": "no runner"}, "no runner"),
+]
+
+
+@pytest.mark.parametrize(("kind", "options", "message"), FROM_A_SNAPSHOT, ids=str)
+async def test_a_sandbox_from_a_snapshot_meets_the_same_faults(
+    emu: Emulator, backend: DaytonaBackend, spec: SandboxSpec, kind: Any, options: dict[str, Any], message: str | None
+) -> None:
+    await emu.fault(kind, **options)
+    spec = spec.model_copy(update={"machine": Machine(snapshot="daytona-small")})
+    if message:
+        with pytest.raises(InfrastructureError, match=message):
+            await backend.provision(spec)
+    else:
+        await backend.provision(spec)
+        await backend.cleanup(spec)
+    assert await emu.sandboxes() == []
+
+
+BEHIND_A_FAILURE: list[tuple[Any, dict[str, Any]]] = [
+    ("conflict", {"match": "DELETE", "times": 2}),
+    ("stuck_deleting", {"seconds": 1}),
+    ("error", {"match": "DELETE /sandbox", "status": 502}),
+    ("rate_limited", {"match": "DELETE /sandbox"}),
+]
+
+
+@pytest.mark.parametrize(("kind", "options"), BEHIND_A_FAILURE, ids=str)
+async def test_what_a_failed_create_leaves_is_removed_through_another_fault(
+    emu: Emulator, backend: DaytonaBackend, spec: SandboxSpec, kind: Any, options: dict[str, Any]
+) -> None:
+    await emu.fault("failed_boot", message="no runner")
+    await emu.fault(kind, **options)
+    with pytest.raises(InfrastructureError, match="no runner"):
+        await backend.provision(spec)
+    assert await emu.sandboxes() == []
 
 
 @pytest.mark.parametrize("machine", [Machine(), Machine(snapshot="daytona-small")], ids=["image", "snapshot"])

@@ -5,6 +5,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from daytona import AsyncDaytona, CreateSnapshotParams, DaytonaError
@@ -123,6 +124,23 @@ async def test_a_build_that_fails_is_explained_and_leaves_nothing(
     await emu.fault(kind, message="the mirror is down")
     with pytest.raises(InfrastructureError, match=f"{definition.name}.*the mirror is down"):
         await built(sdk, definition)
+    assert await built(sdk, definition)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("rate_limited", {"match": "POST /snapshots$"}),
+        ("error", {"match": "POST /snapshots$", "status": 502}),
+        ("error", {"match": "GET /snapshots/", "status": 503}),
+        ("slow_build", {"seconds": 1}),
+    ],
+    ids=str,
+)
+async def test_what_passes_while_it_is_built_is_survived(
+    emu: Emulator, sdk: AsyncDaytona, definition: Definition, kind: Any, options: dict[str, Any]
+) -> None:
+    await emu.fault(kind, **options)
     assert await built(sdk, definition)
 
 
