@@ -13,11 +13,17 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.deployments.service import Person, Server, Service, eventually
+from tests.deployments.service import Person, Server, eventually
 
 pytestmark = pytest.mark.scale_out
 
 EVALS = 20
+
+# What compose.yaml runs, too.
+API = ("prefect", "server", "start", "--no-services")
+BACKGROUND = ("prefect", "server", "services", "start")
+WORKER = ("deployments.worker",)
+REGISTER = ("deployments.register",)
 
 
 @contextmanager
@@ -112,20 +118,22 @@ def test_twenty_evals_on_two_workers(tmp_path: Path):
             person.folder.mkdir()
         settings = scaled_out(database, messages)
         port = free_port()
-        api = ("prefect", "server", "start", "--no-services", "--host", "127.0.0.1", "--port", str(port))
+        api = (*API, "--host", "127.0.0.1", "--port", str(port))
         server = Server(f"http://127.0.0.1:{port}/api")
         stack.enter_context(command(people[0], api, tmp_path / "server.log", settings))
         eventually(server.answers, "the server")
-        background = ("prefect", "server", "services", "start")
-        stack.enter_context(command(people[0], background, tmp_path / "services.log", settings))
+        stack.enter_context(command(people[0], BACKGROUND, tmp_path / "services.log", settings))
 
-        services = [Service(person, PREFECT_API_URL=server.api_url) for person in people]
-        parameters = {"benchmark": "hello-world", "agent": "noop"}
-        runs = [server.press_run("engine-bench/local", **parameters) for _ in range(EVALS)]
-        states = [server.ended(run, patience=300) for run in runs]
+        known = {"PREFECT_API_URL": server.api_url}
+        registered = people[0](*REGISTER, **known)
+        assert registered.code == 0, registered.output
+        with ExitStack() as workers:
+            for person in people:
+                workers.enter_context(command(person, WORKER, person.folder / "worker.log", known))
+            parameters = {"benchmark": "hello-world", "agent": "noop"}
+            runs = [server.press_run("engine-bench/local", **parameters) for _ in range(EVALS)]
+            states = [server.ended(run, patience=600) for run in runs]
         assert [state["type"] for state in states] == ["COMPLETED"] * EVALS
-        for service in services:
-            assert service.stop().code == 0
 
         # none lost, none doubled, each by one of the two, and both at work
         assert {run["id"] for run in server.runs("engine-bench/local")} == set(runs)
