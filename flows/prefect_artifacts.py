@@ -1,6 +1,7 @@
 """What a run shows in the Prefect UI: a live progress artifact, a table of rollouts, a summary."""
 
 import json
+import textwrap
 from uuid import UUID
 
 from prefect.artifacts import (
@@ -23,6 +24,9 @@ from flows.run_folder import RunFolder
 
 PROGRESS_UPDATES = 20
 """At most so many updates of the live artifact; each is a call to the Prefect API."""
+
+CELL = 120
+"""Characters of an error that the summary shows."""
 
 ROLLOUTS_SHOWN = 100
 """Rollouts in the summary, the worst first; all of them are in an artifact of their own."""
@@ -155,7 +159,7 @@ def _rollouts(result: ResultDocument, logs: FailureLogs) -> list[str]:
     some = len(rows) < len(result.rollouts)
     return [
         *([f"The worst {len(rows)} of {len(result.rollouts)} rollouts:", ""] if some else []),
-        "| instance | attempt | reward | tests | error | what it left |",
+        "| instance | attempt | reward | tests | error | log, or files |",
         "|---|---|---|---|---|---|",
         *(_rollout(row, logs) for row in rows),
         "",
@@ -175,8 +179,8 @@ def _tests(row: RolloutRow) -> str:
 
 
 def _one_cell(text: str) -> str:
-    """Text that can't end its cell of a table."""
-    return " ".join(text.split()).replace("|", "\\|")
+    """Its beginning, as text that can't end its cell of a table; the whole of it is in the table of rollouts."""
+    return textwrap.shorten(text, CELL, placeholder=" ...").replace("|", "\\|")
 
 
 def _attempts(result: ResultDocument) -> list[str]:
