@@ -63,10 +63,6 @@ class Parameters(BaseModel):
     timeout: int = Field(
         default=600, ge=1, le=14_400, description="Seconds that the agent has for one rollout; grading comes on top."
     )
-    internet: bool = Field(
-        default=False,
-        description="Let the agent reach the internet, and not its model alone; it may find published solutions there.",
-    )
     max_turns: int = Field(
         default=0, ge=0, le=10_000, description="Answers of the model that the agent may have; 0 sets no limit."
     )
@@ -76,6 +72,10 @@ class Parameters(BaseModel):
         max_length=1000,
         description="Folder with what the agent is to find: AGENTS.md, skills/NAME/SKILL.md and other files for its "
         "workspace; preflight.sh, run before it; .env, variables for both.",
+    )
+    internet: bool = Field(
+        default=False,
+        description="Let the agent reach the internet, and not its model alone; it may find published solutions there.",
     )
     attempts: int = Field(default=1, ge=1, le=100, description="Independent tries at each instance.")
     concurrency: int = Field(default=2, ge=1, le=64, description="Rollouts at a time in one sandbox.")

@@ -32,6 +32,8 @@ class ClaudeCode:
                 "--dangerously-skip-permissions",
                 "--strict-mcp-config",
                 *("--setting-sources", "user"),
+                # the other agents are given none, either
+                *("--disallowedTools", "WebSearch,WebFetch"),
                 *(("--model", setup.model) if setup.model else ()),
                 *(("--append-system-prompt-file", str(setup.home / _SYSTEM_PROMPT)) if added else ()),
             ),

@@ -50,7 +50,8 @@ class CliAgent:
         place = await Workplace.open(task, context, [program, *tools])
         journal = Journal()
         await asyncio.to_thread(context.overrides.write_files, task)
-        async with gateway.opened(target, patience(policy.timeout), place.door(), policy.max_turns) as way:
+        way_in = gateway.opened(target, patience(policy.timeout), place.door(), policy.max_turns, context.internet)
+        async with way_in as way:
             launch = self.cli.launch(self._setup(place, policy, context, way.endpoint))
             skills = {f"{self.cli.skills}/{path}": text for path, text in context.overrides.skills.items()}
             await asyncio.to_thread(place.furnish, {**skills, **launch.files})

@@ -44,7 +44,8 @@ class Command:
         async with contextlib.AsyncExitStack() as stack:
             ways = []
             for number, (provider, target) in enumerate(_targets(policy, context)):
-                way = opened(target, patience(policy.timeout), place.door(number), policy.max_turns)
+                door = place.door(number)
+                way = opened(target, patience(policy.timeout), door, policy.max_turns, context.internet)
                 ways.append((provider, await stack.enter_async_context(way)))
             await asyncio.to_thread(context.overrides.write_files, task)
             await asyncio.to_thread(place.furnish, {})

@@ -12,18 +12,18 @@ import logging
 import secrets
 import ssl
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+from task_app.agents.hosted_tools import reaching_out
+from task_app.agents.http1 import HEAD_LIMIT, Head, Headers, read_body
 from task_app.agents.inference import Endpoint
 from task_app.agents.trajectory import Problem
 from task_app.doors import Door
 
 logger = logging.getLogger(__name__)
 
-_HEAD_LIMIT = 64 * 1024
 _CHUNK = 64 * 1024
 _CONNECT_TIMEOUT = 30.0
 _BEGINNING = 4096
@@ -39,34 +39,11 @@ _OURS = {
     "x-api-key",
 }
 """Headers that are not passed on as they are."""
+_OF_THE_BODY = {"content-length", "transfer-encoding", "expect"}
+"""Headers of a request about its body, which is sent on in one piece."""
 
 ROUTES = {"responses", "chat/completions", "messages"}
 """Where models answer. What other routes say is of no consequence: not every provider has them."""
-
-Headers = list[tuple[str, str]]
-
-
-@dataclass(frozen=True)
-class _Head:
-    """First line and headers of a request or an answer."""
-
-    line: str
-    headers: Headers
-
-    @classmethod
-    async def read(cls, reader: asyncio.StreamReader) -> "_Head":
-        """Raises ConnectionError if the other side ends before that, or sends something else than HTTP/1."""
-        try:
-            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
-            raise ConnectionError("the connection ended before a complete head had come") from error
-        line, *rest = head.rstrip("\r\n").split("\r\n")
-        pairs = (header.partition(":") for header in rest)
-        return cls(line, [(name.strip(), value.strip()) for name, _, value in pairs])
-
-    def text(self) -> bytes:
-        lines = [self.line, *(f"{name}: {value}" for name, value in self.headers), "", ""]
-        return "\r\n".join(lines).encode("latin-1")
 
 
 class _AgentLeft(Exception):
@@ -76,7 +53,9 @@ class _AgentLeft(Exception):
 class Gateway:
     """One rollout's way to its model; see `opened`."""
 
-    def __init__(self, target: Endpoint, patience: float, max_turns: int | None, door: Door) -> None:
+    def __init__(
+        self, target: Endpoint, patience: float, door: Door, max_turns: int | None = None, internet: bool = False
+    ) -> None:
         self.trouble: Problem | None = None
         """Why the model's last answer is missing; None if it came. Retries of the agent don't count as an answer."""
         self.refused_turn = False
@@ -86,6 +65,7 @@ class Gateway:
         self.target = target
         """The model itself."""
         self._patience = patience
+        self._internet = internet
         self.door = door
         """Where the agent comes in."""
         self._token = secrets.token_urlsafe(16)
@@ -106,7 +86,7 @@ class Gateway:
             writer.close()
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        request = await _Head.read(reader)
+        request = await Head.read(reader)
         method, _, rest = request.line.partition(" ")
         path, _, version = rest.rpartition(" ")
         prefix = f"/{self._token}/"
@@ -116,10 +96,9 @@ class Gateway:
         route, mark, query = path.removeprefix(prefix).removeprefix("v1/").partition("?")
         where = urlsplit(self.target.url)
         line = f"{method} {where.path}/{route}{mark}{query} {version}"
-        head = _Head(line, [*self._headers(request.headers), ("Host", where.netloc), ("Connection", "close")])
-        if route in ROUTES and self._answers == self._max_turns:
-            self.refused_turn = True
-            writer.write(_answer(400, f"The limit of {self._max_turns} turns is reached."))
+        body = await read_body(reader, request.headers)
+        if refusal := self._refusal(method, route, body):
+            writer.write(_answer(400, refusal))
             return
         try:
             upstream = await self._connect()
@@ -128,17 +107,28 @@ class Gateway:
             writer.write(_answer(502, f"{self.target.url}: {self.trouble.message}"))
             return
         try:
-            trouble = await self._exchange(head, (reader, writer), upstream)
+            length = [("Content-Length", str(len(body)))] if body else []
+            headers = [*self._headers(request.headers), *length, ("Host", where.netloc), ("Connection", "close")]
+            trouble = await self._exchange(Head(line, headers).text() + body, (reader, writer), upstream)
         except _AgentLeft:  # which says nothing about the model
             return
         if route in ROUTES:
             self.trouble = trouble
             self._answers += trouble is None
 
+    def _refusal(self, method: str, route: str, body: bytes) -> str | None:
+        """Why a request is not sent on; None if it is."""
+        if route in ROUTES and self._answers == self._max_turns:
+            self.refused_turn = True
+            return f"The limit of {self._max_turns} turns is reached."
+        if not self._internet and method not in ("GET", "HEAD") and (what := reaching_out(route, body)):
+            return f"There is no internet here, so {what} can't be used."
+        return None
+
     def _headers(self, given: Headers) -> Headers:
         """The agent's, with the real key in the place of its own."""
         key = self.target.key.get_secret_value()
-        kept = [(name, value) for name, value in given if name.lower() not in _OURS]
+        kept = [(name, value) for name, value in given if name.lower() not in _OURS | _OF_THE_BODY]
         if any(name.lower() == "x-api-key" for name, _ in given):
             return [*kept, ("X-Api-Key", key)]
         return [*kept, ("Authorization", f"Bearer {key}")]
@@ -151,12 +141,12 @@ class Gateway:
                 where.hostname,
                 where.port or (443 if secure else 80),
                 ssl=ssl.create_default_context() if secure else None,
-                limit=_HEAD_LIMIT,
+                limit=HEAD_LIMIT,
             )
 
     async def _exchange(
         self,
-        head: _Head,
+        request: bytes,
         agent: tuple[asyncio.StreamReader, asyncio.StreamWriter],
         model: tuple[asyncio.StreamReader, asyncio.StreamWriter],
     ) -> Problem | None:
@@ -165,24 +155,24 @@ class Gateway:
         Raises:
             _AgentLeft: nobody waits for the answer any more.
         """
-        model[1].write(head.text())
-        sending = asyncio.create_task(_send(agent[0], model[1]))
+        model[1].write(request)
+        leaving = asyncio.create_task(_until_it_leaves(agent[0], model[1]))
         try:
             async with asyncio.timeout(self._patience):
-                answer = await _Head.read(model[0])
+                answer = await Head.read(model[0])
             headers = [(name, value) for name, value in answer.headers if name.lower() not in _OURS]
-            agent[1].write(_Head(answer.line, [*headers, ("Connection", "close")]).text())
+            agent[1].write(Head(answer.line, [*headers, ("Connection", "close")]).text())
             begun = await self._receive(model[0], agent[1])
         except TimeoutError:
             return Problem(message=f"it was silent for {self._patience:.0f} s")
         except ConnectionError as error:
-            if sending.done():
+            if leaving.done():
                 raise _AgentLeft from error
             return Problem(message=str(error))
         finally:
-            sending.cancel()
+            leaving.cancel()
             model[1].close()
-        if sending.done():
+        if leaving.done():
             raise _AgentLeft
         status = int(answer.line.split(" ")[1])
         return _problem(status, answer.line, begun) if status >= 400 else None
@@ -205,12 +195,11 @@ class Gateway:
         return begun
 
 
-async def _send(agent: asyncio.StreamReader, model: asyncio.StreamWriter) -> None:
-    """Pass on a request's body. The agent keeps its side open for the answer, so if that ends the agent has left."""
+async def _until_it_leaves(agent: asyncio.StreamReader, model: asyncio.StreamWriter) -> None:
+    """The agent keeps its side open for the answer, so if that ends it has left."""
     with contextlib.suppress(ConnectionError):
-        while chunk := await agent.read(_CHUNK):
-            model.write(chunk)
-            await model.drain()
+        while await agent.read(_CHUNK):
+            continue
         model.close()
 
 
@@ -226,17 +215,20 @@ def _problem(status: int, line: str, body: bytes) -> Problem:
 def _answer(status: int, message: str) -> bytes:
     body = json.dumps({"error": {"message": message, "type": "gateway"}}).encode()
     headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body))), ("Connection", "close")]
-    return _Head(f"HTTP/1.1 {status} From-The-Gateway", headers).text() + body
+    return Head(f"HTTP/1.1 {status} From-The-Gateway", headers).text() + body
 
 
 @contextlib.asynccontextmanager
-async def opened(target: Endpoint, patience: float, door: Door, max_turns: int | None = None) -> AsyncIterator[Gateway]:
+async def opened(
+    target: Endpoint, patience: float, door: Door, max_turns: int | None = None, internet: bool = False
+) -> AsyncIterator[Gateway]:
     """A gateway to the model at `target`; gone at the end, with all its connections and its door.
 
     Args:
         patience: seconds after which an answer that does not go on is given up.
         door: where the agent comes in; it may open later.
         max_turns: answers of the model that the agent may have; None for as many as it likes.
+        internet: whether the model may reach the internet in the agent's place.
     """
     connections: set[asyncio.Task[None]] = set()
 
@@ -246,10 +238,10 @@ async def opened(target: Endpoint, patience: float, door: Door, max_turns: int |
         task.add_done_callback(connections.discard)
 
     async def serve() -> None:
-        server = await asyncio.start_server(connected, sock=await door.listening, limit=_HEAD_LIMIT)
+        server = await asyncio.start_server(connected, sock=await door.listening, limit=HEAD_LIMIT)
         await server.serve_forever()
 
-    gateway = Gateway(target, patience, max_turns, door)
+    gateway = Gateway(target, patience, door, max_turns, internet)
     with door:
         serving = asyncio.create_task(serve())
         try:

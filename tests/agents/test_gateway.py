@@ -1,4 +1,7 @@
+import asyncio
+import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
 import pytest
@@ -75,7 +78,8 @@ async def test_a_refusal_is_passed_on_and_known(model: ScriptedModel) -> None:
 
 async def test_what_other_routes_say_is_of_no_consequence(model: ScriptedModel) -> None:
     async with opened(target(model, Say("hi")), 5, Door.on_this_machine()) as gateway:
-        assert (await ask(gateway, "nothing/there")).status_code == 404
+        async with httpx.AsyncClient(trust_env=False) as client:
+            assert (await client.get(f"{gateway.endpoint.url}/nothing/there")).status_code == 404
         assert gateway.trouble is None
 
 
@@ -115,3 +119,102 @@ async def test_turns_are_limited(model: ScriptedModel) -> None:
         assert (refused.status_code, gateway.refused_turn) == (400, True)
         assert "limit of 2 turns" in refused.text
     assert len(model.asked["one"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("route", "change", "what"),
+    [
+        ("responses", {"tools": [{"type": "web_search"}]}, "the tool web_search"),
+        ("responses", {"tools": [*TOOLS, {"type": "mcp", "server_url": "https://elsewhere"}]}, "the tool mcp"),
+        ("responses", {"tools": [{"type": "namespace", "tools": [{"type": "web_search"}]}]}, "the tool web_search"),
+        ("messages", {"tools": [{"type": "web_fetch_20250910", "name": "web_fetch"}]}, "the tool web_fetch_20250910"),
+        ("messages", {"mcp_servers": [{"type": "url", "url": "https://elsewhere"}]}, "the field mcp_servers"),
+        ("chat/completions", {"web_search_options": {"search_context_size": "low"}}, "the field web_search_options"),
+        ("chat/completions", {"plugins": [{"id": "web"}]}, "the field plugins"),
+        ("chat/completions", {"model": "gpt-4o-search-preview"}, "the model gpt-4o-search-preview"),
+        ("responses", {"input": [{"content": [{"file_url": "https://elsewhere/x"}]}]}, "a file or picture"),
+        (
+            "messages",
+            {"messages": [{"content": [{"source": {"type": "url", "url": "http://x"}}]}]},
+            "a file or picture",
+        ),
+        ("chat/completions", {"messages": [{"content": [{"image_url": {"url": "HTTP://x"}}]}]}, "a file or picture"),
+        ("batches", {}, "the route batches"),
+        ("responses/../batches", {}, "the route"),
+    ],
+)
+async def test_a_model_can_not_reach_the_internet_in_the_agents_place(
+    model: ScriptedModel, route: str, change: dict[str, Any], what: str
+) -> None:
+    async with opened(target(model, Say("hi")), 5, Door.on_this_machine()) as gateway:
+        answer = await said(gateway, f"POST {{}}/{route}", json.dumps({**ASKED, **change}).encode())
+        assert answer.startswith("HTTP/1.1 400")
+        assert f"There is no internet here, so {what}" in answer
+        assert gateway.trouble is None
+    assert model.asked["one"] == []
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (b"\x1f\x8b packed", "Content-Encoding: gzip\r\n"),
+        (b"[]", ""),
+        (b"[" * 10**6, ""),
+        (b'{"tools": [{"type": "web\\u005fsearch"}]}', ""),
+    ],
+    ids=["packed", "no object", "nested", "escaped"],
+)
+async def test_nor_by_what_is_written_in_another_way(model: ScriptedModel, body: bytes, headers: str) -> None:
+    async with opened(target(model, Say("hi")), 5, Door.on_this_machine()) as gateway:
+        assert (await said(gateway, "POST {}/chat/completions", body, headers)).startswith("HTTP/1.1 400")
+    assert model.asked["one"] == []
+
+
+async def test_what_comes_behind_a_request_goes_nowhere(model: ScriptedModel) -> None:
+    """A second request that only the model would see, since the first one says that it is shorter."""
+    body = json.dumps(ASKED).encode()
+    async with opened(target(model, Say("hi")), 5, Door.on_this_machine()) as gateway:
+        behind = b"POST /s/one/v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
+        length = f"Content-Length: {len(body)}\r\n"
+        answer = await said(gateway, "POST {}/chat/completions", body + behind, length, tell_length=False)
+        assert answer.startswith("HTTP/1.1 200")
+        two_ends = f"{length}X: a\nTransfer-Encoding: chunked\r\n"
+        assert await said(gateway, "POST {}/chat/completions", body, two_ends, tell_length=False) == ""
+    assert len(model.asked["one"]) == 1
+
+
+async def test_a_request_in_chunks_arrives_in_one_piece(model: ScriptedModel) -> None:
+    whole = json.dumps(ASKED).encode()
+    body = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (whole[:5], whole[5:])) + b"0\r\n\r\n"
+    async with opened(target(model, Say("hi")), 5, Door.on_this_machine()) as gateway:
+        chunked = "Transfer-Encoding: chunked\r\n"
+        answer = await said(gateway, "POST {}/chat/completions", body, chunked, tell_length=False)
+    assert answer.startswith("HTTP/1.1 200")
+    assert [asked.body for asked in model.asked["one"]] == [ASKED]
+
+
+async def test_addresses_in_what_is_said_and_called_are_nobodys_business(model: ScriptedModel) -> None:
+    called = {"type": "tool_use", "id": "t", "name": "fetch", "input": {"url": "https://elsewhere"}}
+    said_before = [{"role": "user", "content": "see https://elsewhere"}, {"role": "assistant", "content": [called]}]
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    body = {**ASKED, "messages": [*said_before, {"role": "user", "content": [picture]}]}
+    async with opened(target(model, Say("hi")), 5, Door.on_this_machine()) as gateway:
+        assert "There is no internet" not in await said(gateway, "POST {}/chat/completions", json.dumps(body).encode())
+
+
+async def test_with_the_internet_a_model_may_search(model: ScriptedModel) -> None:
+    async with opened(target(model, Say("hi")), 5, Door.on_this_machine(), internet=True) as gateway:
+        body = json.dumps({**ASKED, "web_search_options": {}}).encode()
+        assert (await said(gateway, "POST {}/chat/completions", body)).startswith("HTTP/1.1 200")
+
+
+async def said(gateway: Gateway, line: str, body: bytes, headers: str = "", tell_length: bool = True) -> str:
+    """The answer to a request written by hand; `{}` in its first line is the gateway's path."""
+    url = httpx.URL(gateway.endpoint.url)
+    length = f"Content-Length: {len(body)}\r\n" if tell_length else ""
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    head = f"{line.format(url.path)} HTTP/1.1\r\nHost: x\r\n{length}{headers}\r\n"
+    writer.write(head.encode() + body)
+    answer = (await reader.read()).decode()
+    writer.close()
+    return answer
