@@ -13,8 +13,8 @@ from sandboxes.base import SandboxSpec
 from sandboxes.local import LocalBackend
 from tests.agents.real import rollouts
 from tests.agents.real.rollouts import AGENTS, left_running, rollout, solve_three_instances
-from tests.agents.real.sample import card_file, instances
-from tests.scripted_model import Say, Script, ScriptedModel, Write
+from tests.agents.real.sample import broken, instances
+from tests.scripted_model import ScriptedModel
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ async def test_an_agent_solves_three_instances(task_app: httpx.AsyncClient, mode
 
 
 async def test_what_does_not_compile_is_a_zero(task_app: httpx.AsyncClient, model: ScriptedModel) -> None:
-    script = Script(((Write(card_file(instances()[0]), "pub fn broken( {"),), (Say("Done."),)))
+    script = broken(instances()[0])
     for response in await asyncio.gather(*(rollout(task_app, model, agent, 0, script) for agent in AGENTS)):
         assert response["success_status"] == "success", response
         assert response["reward_info"]["outcome_reward"] == 0.0

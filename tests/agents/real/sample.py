@@ -22,8 +22,7 @@ def card_file(instance: str) -> str:
 
 def solution(instance: str, marker: str) -> Script:
     """Writes the reference solution; `marker` is a text that this rollout alone may have."""
-    file = card_file(instance)
-    reference = (SAMPLE / "gold" / "implementations" / f"{instance.replace('-', '_')}.rs").read_text()
+    file, reference = card_file(instance), _reference(instance)
     return Script(
         (
             (Say(f"I look at the outline. {marker}"), Read(file)),
@@ -32,3 +31,13 @@ def solution(instance: str, marker: str) -> Script:
             (Say(f"It compiles. {marker}"),),
         )
     )
+
+
+def broken(instance: str) -> Script:
+    """Writes what does not compile."""
+    wrong = f'{_reference(instance)}\nfn wrong() -> u32 {{\n    "text"\n}}\n'
+    return Script(((Write(card_file(instance), wrong),), (Say("Done."),)))
+
+
+def _reference(instance: str) -> str:
+    return (SAMPLE / "gold" / "implementations" / f"{instance.replace('-', '_')}.rs").read_text()
