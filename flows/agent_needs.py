@@ -11,7 +11,7 @@ from task_app.agents import AGENTS
 from task_app.agents.cli import Cli
 from task_app.agents.cli_agent import CliAgent
 from task_app.agents.inference import PROXY_KEY
-from task_app.agents.programs import find
+from task_app.agents.programs import find, find_tool
 from task_app.errors import InfrastructureFailure
 
 
@@ -49,7 +49,7 @@ def agent_tools(parameters: Parameters) -> tuple[str, ...]:
     if parameters.rescore or parameters.backend == "local" or not isinstance(agent, CliAgent):
         return ()
     program = agent.cli.program
-    return (f"{program.name}=npm:{program.package}@{program.version}", *agent.cli.tools)
+    return (f"{program.name}=npm:{program.package}@{program.version}", *(tool.name for tool in agent.cli.tools))
 
 
 def _key(cli: Cli, parameters: Parameters, settings: Settings) -> dict[str, SecretStr]:
@@ -72,7 +72,9 @@ def _program(cli: Cli, parameters: Parameters, settings: Settings) -> dict[str, 
     variable = cli.program.variable
     named = settings.agent_programs().get(variable)
     try:
-        find(cli.program, named)
+        program = find(cli.program, named)
+        for tool in cli.tools:
+            find_tool(tool, beside=program.path)
     except InfrastructureFailure as failure:
         raise ConfigurationError(str(failure)) from failure
     return {variable: SecretStr(named)} if named else {}

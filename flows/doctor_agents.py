@@ -1,13 +1,14 @@
 """`engine-bench doctor`, for the agents: is each one's program there, in which version, and is there a key for it."""
 
 import subprocess
+from pathlib import Path
 
 from core.settings import Settings
 from flows.doctor import Check
 from task_app.agents import AGENTS
 from task_app.agents.cli_agent import CliAgent
 from task_app.agents.inference import ANTHROPIC, OPENAI
-from task_app.agents.programs import find, find_tool
+from task_app.agents.programs import Tool, find, find_tool
 from task_app.errors import InfrastructureFailure
 
 
@@ -29,11 +30,15 @@ def _program(agent: CliAgent, settings: Settings) -> list[Check]:
         fix = f"{program.install}, or set {program.variable}"
         return [Check(program.name, purpose, "optional", found_there, fix)]
     checks = [Check(program.name, purpose, "ok", f"{_version(str(found.path))} (tested with {program.version})")]
-    for name, package in agent.cli.tools.items():
-        tool = find_tool(name, package, beside=found.path)
-        fix = "" if tool else f"Install {name}: {agent.name} needs it"
-        checks.append(Check(name, purpose, "ok" if tool else "missing", str(tool.path) if tool else "not on PATH", fix))
-    return checks
+    return [*checks, *(_tool(tool, purpose, beside=found.path) for tool in agent.cli.tools)]
+
+
+def _tool(tool: Tool, purpose: str, beside: Path) -> Check:
+    try:
+        found = find_tool(tool, beside)
+    except InfrastructureFailure:
+        return Check(tool.name, purpose, "missing", "not on PATH", tool.install)
+    return Check(tool.name, purpose, "ok", str(found.path))
 
 
 def _version(path: str) -> str:

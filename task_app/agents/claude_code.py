@@ -6,7 +6,7 @@ from typing import Any
 
 from task_app.agents.cli import Launch, Setup
 from task_app.agents.inference import ANTHROPIC, Provider
-from task_app.agents.programs import Program
+from task_app.agents.programs import Program, Tool
 from task_app.agents.trajectory import Journal, Problem, ToolCall, Turn, Usage
 
 _SYSTEM_PROMPT = ".claude/system-prompt.md"
@@ -16,7 +16,7 @@ class ClaudeCode:
     name = "claude_code"
     description = "Anthropic's Claude Code"
     program = Program("claude", "CLAUDE_BIN", "@anthropic-ai/claude-code", "2.1.330")
-    tools: Mapping[str, str] = {}
+    tools: tuple[Tool, ...] = ()
     skills = ".claude/skills"
     reads_agents_md = False
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from task_app.agents.inference import Endpoint, Provider
-from task_app.agents.programs import Program
+from task_app.agents.programs import Program, Tool
 from task_app.agents.trajectory import Journal
 
 
@@ -42,8 +42,7 @@ class Cli(Protocol):
     name: str
     description: str
     program: Program
-    tools: Mapping[str, str]
-    """Further programs that it needs on PATH, and the npm package (a glob) that may bring each along."""
+    tools: tuple[Tool, ...]
     skills: str
     """The folder that it looks for skills in, relative to HOME."""
     reads_agents_md: bool

@@ -19,7 +19,6 @@ from task_app.agents.verdict import Ending
 from task_app.agents.workplace import Workplace
 from task_app.benchmarks.base import Task
 from task_app.contracts import PolicyConfig
-from task_app.errors import InfrastructureFailure
 
 logger = logging.getLogger(__name__)
 
@@ -72,13 +71,8 @@ class CliAgent:
     def _programs(self, context: AgentContext) -> list[Installed]:
         """The agent's own, then its tools. Raises InfrastructureFailure if one is missing."""
         named = context.environment.get(self.cli.program.variable)
-        found = [programs.find(self.cli.program, named.get_secret_value() if named else None)]
-        for name, package in self.cli.tools.items():
-            tool = programs.find_tool(name, package, beside=found[0].path)
-            if tool is None:
-                raise InfrastructureFailure(f"Agent {self.name} needs the program '{name}' on PATH. Install it.")
-            found.append(tool)
-        return found
+        program = programs.find(self.cli.program, named.get_secret_value() if named else None)
+        return [program, *(programs.find_tool(tool, beside=program.path) for tool in self.cli.tools)]
 
     def _setup(self, place: Workplace, policy: PolicyConfig, context: AgentContext, target: Endpoint) -> Setup:
         return Setup(

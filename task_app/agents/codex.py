@@ -7,7 +7,7 @@ from typing import Any
 
 from task_app.agents.cli import Launch, Setup
 from task_app.agents.inference import OPENAI, Provider
-from task_app.agents.programs import Program
+from task_app.agents.programs import Program, Tool
 from task_app.agents.trajectory import Journal, Problem, ToolCall, Turn, Usage
 
 _KEY = "CODEX_PROVIDER_KEY"
@@ -21,7 +21,7 @@ class Codex:
     name = "codex"
     description = "OpenAI's codex"
     program = Program("codex", "CODEX_BIN", "@openai/codex", "0.169.0")
-    tools: Mapping[str, str] = {}
+    tools: tuple[Tool, ...] = ()
     skills = ".codex/skills"
     reads_agents_md = True
 

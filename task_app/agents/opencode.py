@@ -6,7 +6,7 @@ from typing import Any
 
 from task_app.agents.cli import Launch, Setup
 from task_app.agents.inference import ANTHROPIC, OPENAI, Provider
-from task_app.agents.programs import Program
+from task_app.agents.programs import Program, Tool
 from task_app.agents.trajectory import Journal, Problem, ToolCall, Turn, Usage
 from task_app.errors import InfrastructureFailure
 
@@ -20,7 +20,7 @@ class OpenCode:
     description = "opencode; models are called openai/<name> or anthropic/<name>"
     program = Program("opencode", "OPENCODE_BIN", "opencode-ai", "1.18.33")
     # it would download one at the first search
-    tools: Mapping[str, str] = {"rg": "@vscode/ripgrep-*"}
+    tools: tuple[Tool, ...] = (Tool("rg", "@vscode/ripgrep-*", "apt-get install ripgrep"),)
     skills = f"{_SETTINGS}/skills"
     reads_agents_md = False
 

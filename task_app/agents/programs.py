@@ -27,6 +27,16 @@ class Program:
 
 
 @dataclass(frozen=True)
+class Tool:
+    """A further program that an agent needs on PATH."""
+
+    name: str
+    package: str
+    """The npm package (a glob) that may bring it along."""
+    install: str
+
+
+@dataclass(frozen=True)
 class Installed:
     """A program that is there."""
 
@@ -68,15 +78,21 @@ def installed(path: Path, environment: Mapping[str, str] = os.environ) -> Instal
     return Installed(path, _interpreter(path, environment))
 
 
-def find_tool(name: str, package: str, beside: Path, environment: Mapping[str, str] = os.environ) -> Installed | None:
-    """A further program that an agent needs: on PATH, or in an npm package installed along with the agent's."""
-    if found := shutil.which(name, path=environment.get("PATH")):
+def find_tool(tool: Tool, beside: Path, environment: Mapping[str, str] = os.environ) -> Installed:
+    """The tool on PATH, or in an npm package installed along with the agent's.
+
+    Raises:
+        InfrastructureFailure: it is not there; says how to get it.
+    """
+    if found := shutil.which(tool.name, path=environment.get("PATH")):
         return installed(Path(found), environment)
     for folder in beside.parents:
         if folder.name == "node_modules":
-            for candidate in sorted(folder.glob(f"{package}/bin/{name}")):
+            for candidate in sorted(folder.glob(f"{tool.package}/bin/{tool.name}")):
                 return installed(candidate, environment)
-    return None
+    raise InfrastructureFailure(
+        f"The program {tool.name}, which {beside.name} needs, is not on PATH. Install it with `{tool.install}`."
+    )
 
 
 def _package(path: Path) -> Path:

@@ -8,7 +8,7 @@ from typing import Any
 from task_app.agents.cli import Launch, Setup
 from task_app.agents.cli_agent import CliAgent
 from task_app.agents.inference import OPENAI, Provider
-from task_app.agents.programs import Program
+from task_app.agents.programs import Program, Tool
 from task_app.agents.trajectory import Journal, Usage
 
 TURN = """echo '{"turn": "at work"}'"""
@@ -19,7 +19,7 @@ class Stub:
     name = "stub"
     description = "does what a script says"
     program = Program("stub", "STUB_BIN", "stub-of-an-agent", "1.0.0")
-    tools: Mapping[str, str] = {}
+    tools: tuple[Tool, ...] = ()
     skills = ".stub/skills"
     reads_agents_md = False
 

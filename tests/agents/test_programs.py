@@ -6,7 +6,7 @@ import pytest
 
 from task_app.agents import AGENTS
 from task_app.agents.cli_agent import CliAgent
-from task_app.agents.programs import Program, find, find_tool, installed
+from task_app.agents.programs import Program, Tool, find, find_tool, installed
 from task_app.errors import InfrastructureFailure
 
 PROGRAM = Program("some-agent", "SOME_BIN", "some-package", "1.2.3")
@@ -53,10 +53,10 @@ def test_nothing_of_the_system_is_needed() -> None:
 def test_a_tool_may_come_with_the_package(tmp_path: Path) -> None:
     tool = executable(tmp_path / "node_modules" / "@vendor" / "tool-linux" / "bin" / "rg")
     agent = executable(tmp_path / "node_modules" / "agent" / "bin" / "agent")
-    found = find_tool("rg", "@vendor/tool-*", beside=agent, environment={"PATH": "/nowhere"})
-    assert found is not None
+    found = find_tool(Tool("rg", "@vendor/tool-*", "get rg"), beside=agent, environment={"PATH": "/nowhere"})
     assert found.path == tool
-    assert find_tool("rg", "@other/*", beside=agent, environment={"PATH": "/nowhere"}) is None
+    with pytest.raises(InfrastructureFailure, match=r"not on PATH\. Install it with `get rg`"):
+        find_tool(Tool("rg", "@other/*", "get rg"), beside=agent, environment={"PATH": "/nowhere"})
 
 
 def test_what_the_checks_install_is_what_the_agents_are_written_for() -> None:

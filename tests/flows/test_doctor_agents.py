@@ -49,7 +49,8 @@ def test_a_name_that_is_no_program_is_told() -> None:
 
 def test_a_tool_that_an_agent_lacks_is_missing(tmp_path: Path) -> None:
     named = program(tmp_path / "opencode", "echo 1.0")
-    assert checks(opencode_bin=named)["rg"].status == "missing"
+    missing = checks(opencode_bin=named)["rg"]
+    assert (missing.status, missing.fix) == ("missing", "apt-get install ripgrep")
     program(tmp_path / "bin" / "rg")
     assert checks(opencode_bin=named)["rg"].status == "ok"
 
