@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +66,13 @@ class Run:
         self.id = self.server.press_run("engine-bench/local", environment, **SLOW | parameters)
 
     @property
+    def family(self) -> str:
+        """How the names of all its sandboxes begin."""
+        return f"eb-{self.id.replace('-', '')[:20]}"
+
+    @property
     def sandbox(self) -> str:
-        return f"eb-{self.id.replace('-', '')[:20]}-1"
+        return f"{self.family}-1"
 
     @property
     def folder(self) -> Path:
@@ -233,6 +238,31 @@ def test_a_killed_run_is_swept_and_a_retry_runs_only_what_has_no_score(run: Run,
     # the same rows, written when they were
     assert scored.items() <= _scored(run).items()
     assert run.nothing_is_left()
+
+
+def test_a_failed_eval_that_is_retried_runs_in_a_new_sandbox_only_what_has_no_score(run: Run):
+    """Each sandbox that the run makes loses its task app, until it may make no more."""
+    run.begin(attempts=20)
+    run.server.in_step(run.id, "eval")
+    eventually(lambda: len(_scored(run)) > 3, "some rollouts")
+
+    def failed() -> bool:
+        for process in run.person.running("task_app"):
+            with suppress(psutil.Error):
+                if run.family in f"{process.cmdline()} {process.cwd()} {process.environ()}":
+                    process.kill()
+        return bool(run.server.state(run.id)["type"] == "FAILED")
+
+    eventually(failed, "the end of the last sandbox")
+    eventually(lambda: not list(run.folder.parent.glob(f"{run.family}*")), "the removal of the sandboxes")
+    assert run.document()["status"] == "incomplete"
+    scored = _scored(run)
+    assert 3 < len(scored) < 20
+    run.server.retry(run.id)
+    assert run.server.ended(run.id)["type"] == "COMPLETED"
+    assert run.document()["counts"]["scored"] == 20
+    assert scored.items() <= _scored(run).items()
+    assert not list(run.folder.parent.glob(f"{run.family}*"))
 
 
 # Services of their own

@@ -137,6 +137,15 @@ def test_registering_without_a_server_says_what_to_do(person: Person):
     assert "make serve" in registered.output
 
 
+@pytest.mark.parametrize("command", ["deployments.serve", "deployments.register", "deployments.worker"])
+def test_a_server_that_is_down_is_named(person: Person, command: str):
+    refused = person(command, PREFECT_API_URL="http://127.0.0.1:9/api")
+    assert refused.code == 1
+    assert "Error: The Prefect API at http://127.0.0.1:9/api can't be reached" in refused.output
+    assert "Start that server" in refused.output
+    assert "Traceback" not in refused.output
+
+
 # A service of its own
 
 
