@@ -111,7 +111,8 @@ async def run_lanes(plan: Plan, settings: Settings, store: Store, report: Report
         plan = await specify(plan, backend, bundle)
         limit = await Limit.find(sandboxes_of(backend.name))
         spares = Spares(max(2, len(plan.lanes) // 2))
-        job = Job(plan, settings, backend, bundle, evaluation, report, spares, limit, needs)
+        starting = asyncio.Semaphore(backend.starts_at_a_time)
+        job = Job(plan, settings, backend, bundle, evaluation, report, spares, limit, starting, needs)
         return await asyncio.gather(*(run_lane(lane, job) for lane in plan.lanes), return_exceptions=True)
 
 

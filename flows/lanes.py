@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
@@ -21,8 +21,6 @@ from sandboxes.base import Backend, Machine, Sandbox
 from sandboxes.bundle import Bundle
 
 KEPT_LOG_LINES = 1000
-STARTS_AT_A_TIME = 8
-"""Sandboxes between provision and health: clouds limit how fast machines may be made."""
 
 
 @dataclass
@@ -49,8 +47,9 @@ class Job:
     spares: Spares
     sandboxes: Limit
     """Over all runs."""
+    starting: asyncio.Semaphore
+    """So many sandboxes of this run at a time."""
     agent_environment: Mapping[str, SecretStr]
-    starting: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(STARTS_AT_A_TIME))
 
     def keys(self, lane: Lane) -> TaskAppKeys:
         if self.plan.parameters.task_app_url:

@@ -77,7 +77,7 @@ class Parameters(BaseModel):
         default=False,
         description="Let the agent reach the internet, and not its model alone; it may find published solutions there.",
     )
-    attempts: int = Field(default=1, ge=1, le=100, description="Independent tries at each instance.")
+    attempts: int = Field(default=1, ge=1, le=1000, description="Independent tries at each instance.")
     concurrency: int = Field(default=2, ge=1, le=64, description="Rollouts at a time in one sandbox.")
     sandboxes: int = Field(default=1, ge=1, le=64, description="Sandboxes (lanes) that share the work.")
     port: int = Field(

@@ -108,6 +108,8 @@ class Backend(Protocol):
     """
 
     name: str
+    starts_at_a_time: int = 8
+    """Sandboxes of one run between `provision` and `health`: this machine has its cores, a cloud its rate limit."""
 
     async def prepare(self, machine: Machine, bundle: Bundle, tools: tuple[str, ...]) -> Machine:
         """Make what the sandboxes of a run can share, and return what to ask for in their specs."""

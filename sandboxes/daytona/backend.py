@@ -51,6 +51,7 @@ class DaytonaBackend(Backend):
     """
 
     name = "daytona"
+    starts_at_a_time = 32
 
     def __init__(self, settings: Settings, patience: Patience | None = None) -> None:
         check_key(settings)

@@ -1,6 +1,15 @@
 """Load: many lanes on the Daytona emulator, against what they would take if nothing but the work took time.
 
-All sandboxes are processes of this machine, so it bounds how many lanes can be measured: each has a task app to start.
+Ideal is what the lanes need for their rollouts alone, and once what one lane takes around it. Rollouts are attempts at
+the one instance of hello-world. So that all of it ends within some 15 minutes, few lanes get fewer rollouts: 30 for
+each lane, up to the 500 of 16 and 64 lanes. What a rollout costs does not depend on how many there are; that the flow's
+memory does not either is what 16 lanes show with 50 and with 500.
+
+All sandboxes are processes of this machine, and so is the Prefect server. The CPU columns say what each of them takes:
+where all the cores are busy all the time, it is the machine that is measured, not the lanes.
+
+    python -m tests.bench load
+    LOAD_POSTGRES=postgresql+asyncpg://user:password@host/prefect python -m tests.bench load    # the server's database
 """
 
 import asyncio
@@ -11,6 +20,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,16 +30,47 @@ from rich.table import Table
 
 from tests.faults.scene import Cloud, PrefectServer, cloud, prefect_server
 
-LANES = (1, 4, 16, 64)
-LANES_PER_CORE = 8
+MOST_ROLLOUTS = 500
+PLANS = ((1, 30), (4, 120), (16, MOST_ROLLOUTS), (64, MOST_ROLLOUTS), (16, 50))
+"""Lanes and rollouts."""
 BOOT = 2
 """Seconds until a sandbox is there."""
 ROLLOUT = 5
 """Seconds that the agent sleeps."""
-ROLLOUTS_PER_LANE = 6
-MOST_ROLLOUTS = 100
-"""Attempts that a run may have at the one instance of hello-world."""
 ENGINE_BENCH = str(Path(sys.executable).with_name("engine-bench"))
+
+
+class Cpu:
+    """CPU seconds of some processes and all that they start, as far as they were seen."""
+
+    def __init__(self, root: int, but: Sequence[int] = ()) -> None:
+        self._root, self._but = root, frozenset(but)
+        self._seen: dict[tuple[int, float], float] = {}
+        self._before: float | None = None
+
+    def look(self) -> None:
+        for process in self._family():
+            try:
+                times = process.cpu_times()
+                self._seen[process.pid, process.create_time()] = times.user + times.system
+            except psutil.Error:
+                continue
+        if self._before is None:
+            self._before = self.seconds
+
+    def since_begin(self) -> float:
+        return self.seconds - (self._before or 0)
+
+    @property
+    def seconds(self) -> float:
+        return sum(self._seen.values())
+
+    def _family(self) -> Iterator[psutil.Process]:
+        try:
+            root = psutil.Process(self._root)
+            yield from (process for process in (root, *root.children(recursive=True)) if process.pid not in self._but)
+        except psutil.Error:
+            return
 
 
 @dataclass(frozen=True)
@@ -41,6 +83,10 @@ class _Run:
     """Peak resident bytes of the flow process."""
     calls: int
     """Requests to the Prefect API. Events, by which the server learns of task runs, go through a socket."""
+    flow_cpu: float
+    server_cpu: float
+    sandbox_cpu: float
+    """Seconds. Of the emulator and everything inside of the sandboxes."""
 
     @property
     def work(self) -> float:
@@ -49,31 +95,28 @@ class _Run:
 
 
 async def measure() -> Table:
-    """Wall time against ideal (a lane's own work, and once what one lane takes around it), memory, API calls."""
+    """Wall time against ideal (a lane's own work, and once what one lane takes around it), memory, API calls, CPU."""
     return await asyncio.to_thread(_measure)
 
 
 def _measure() -> Table:
-    cores = psutil.cpu_count() or 1
+    database = os.environ.get("LOAD_POSTGRES", "")
+    columns = ("lanes", "rollouts", "wall s", "ideal s", "ideal/wall", "flow MiB", "API calls a rollout")
     table = Table(
-        *("lanes", "rollouts", "wall s", "ideal s", "ideal/wall", "flow process MiB", "API calls a rollout"),
-        title=f"Load, emulated Daytona: {BOOT} s boots, {ROLLOUT} s rollouts, Prefect on SQLite",
+        *(*columns, "CPU s: flow", "Prefect server", "sandboxes", "of the cores"),
+        title=f"Load, emulated Daytona: {BOOT} s boots, {ROLLOUT} s rollouts, "
+        f"Prefect on {'PostgreSQL' if database else 'SQLite'}",
     )
-    with (
-        tempfile.TemporaryDirectory() as home,
-        prefect_server(Path(home, "prefect")) as server,
-        cloud(f"--boot-seconds={BOOT}", "--total-cpu=1000") as emulator,
-    ):
+    with ExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        server = stack.enter_context(prefect_server(home / "prefect", database))
+        emulator = stack.enter_context(cloud(f"--boot-seconds={BOOT}", "--total-cpu=1000"))
         if emulator.isolation == "none":
             sys.exit(f"Sandboxes can't run commands on this machine: {'; '.join(emulator.limits)}")
-        _run(1, 1, Path(home), server, emulator)  # builds the snapshot
+        _run(1, 1, home, server, emulator)  # builds the snapshot
         chain = 0.0
-        for lanes in LANES:
-            rollouts = min(MOST_ROLLOUTS, ROLLOUTS_PER_LANE * lanes)
-            if lanes > LANES_PER_CORE * cores:
-                table.add_row(str(lanes), f"not tried: {cores} cores would be measured, not lanes", *[""] * 5)
-                continue
-            run = _run(lanes, rollouts, Path(home), server, emulator)
+        for lanes, rollouts in PLANS:
+            run = _run(lanes, rollouts, home, server, emulator)
             chain = chain or run.wall - run.work
             table.add_row(*_cells(run, chain))
     return table
@@ -81,6 +124,7 @@ def _measure() -> Table:
 
 def _cells(run: _Run, chain: float) -> list[str]:
     ideal = run.work + chain
+    cpu = (run.flow_cpu, run.server_cpu, run.sandbox_cpu)
     return [
         str(run.lanes),
         str(run.rollouts),
@@ -89,6 +133,8 @@ def _cells(run: _Run, chain: float) -> list[str]:
         f"{ideal / run.wall:.2f}",
         f"{run.memory / 2**20:.0f}",
         f"{run.calls / run.rollouts:.1f}",
+        *(f"{seconds:.0f}" for seconds in cpu),
+        f"{sum(cpu) / run.wall / (psutil.cpu_count() or 1):.0%}",
     ]
 
 
@@ -105,6 +151,9 @@ def _run(lanes: int, rollouts: int, home: Path, server: PrefectServer, emulator:
     what = ["--benchmark", "hello-world", "--attempts", str(rollouts), "--agent", "command"]
     how = ["--agent-command", f"sleep {ROLLOUT}", "--sandboxes", str(lanes), "--concurrency", "1", "--cpu", "1"]
     log = home / f"lanes-{lanes}.log"
+    others = Cpu(server.pid), Cpu(emulator.pid)
+    for each in others:
+        each.look()
     started, peak = time.perf_counter(), 0
     with log.open("w") as said:
         process = subprocess.Popen(
@@ -114,15 +163,18 @@ def _run(lanes: int, rollouts: int, home: Path, server: PrefectServer, emulator:
             stderr=said,
             text=True,
         )
+        own = Cpu(process.pid)
         while process.poll() is None:
             peak = max(peak, _resident(process.pid))
-            time.sleep(0.1)
+            for each in (own, *others):
+                each.look()
+            time.sleep(0.5)
     wall = time.perf_counter() - started
     output, _ = process.communicate()
     if process.returncode != 0 or json.loads(output)["counts"]["scored"] != rollouts:
         sys.exit(f"The run on {lanes} lanes failed:\n{log.read_text()}")
     calls = len(re.findall(rf"HTTP Request: \w+ {re.escape(server.url)}", log.read_text()))
-    return _Run(lanes, rollouts, wall, peak, calls)
+    return _Run(lanes, rollouts, wall, peak, calls, own.seconds, *(each.since_begin() for each in others))
 
 
 def _resident(pid: int) -> int:

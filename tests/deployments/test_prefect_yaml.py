@@ -63,7 +63,14 @@ def test_a_wrong_key_would_be_noticed():
 
 def test_the_deployments_are_these():
     names = [f"{flow_of(deployment).name}/{deployment['name']}" for deployment in DEPLOYMENTS]
-    assert names == ["engine-bench/local", "engine-bench/daytona", "engine-bench/nightly", "sweep-sandboxes/hourly"]
+    assert names == [
+        "engine-bench/local",
+        "engine-bench/daytona",
+        "engine-bench/nightly",
+        "engine-bench-matrix/local",
+        "engine-bench-matrix/daytona",
+        "sweep-sandboxes/hourly",
+    ]
 
 
 @each

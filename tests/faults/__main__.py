@@ -12,7 +12,18 @@ from itertools import product
 from pathlib import Path
 
 from tests.faults.faults import BOTH, FAULTS, Fault, Outcome, disturb
-from tests.faults.scene import STEPS, BackendName, Cloud, PrefectServer, Scene, cloud, prefect_server
+from tests.faults.scene import (
+    MOMENTS,
+    BackendName,
+    Cloud,
+    NotStruck,
+    PrefectServer,
+    Scene,
+    cloud,
+    prefect_server,
+)
+
+TRIES = 3
 
 
 def main(words: Sequence[str]) -> None:
@@ -26,7 +37,7 @@ def main(words: Sequence[str]) -> None:
         for number, (fault, step, backend) in enumerate(trials):
             try:
                 outcome = attempt(fault, step, backend, home / str(number), server, emulator)
-            except AssertionError as failure:
+            except (AssertionError, NotStruck) as failure:
                 print(f"| {fault.name} | {step} | {backend} | not tried: {str(failure).splitlines()[0]} ||||||")
                 failures.append(str(failure))
                 continue
@@ -38,7 +49,7 @@ def main(words: Sequence[str]) -> None:
 
 
 def all_trials() -> Iterator[tuple[Fault, str, BackendName]]:
-    for fault, backend, step in product(FAULTS, BOTH, STEPS):
+    for fault, backend, step in product(FAULTS, BOTH, MOMENTS):
         if step in fault.steps and backend in fault.backends:
             yield fault, step, backend
 
@@ -46,9 +57,16 @@ def all_trials() -> Iterator[tuple[Fault, str, BackendName]]:
 def attempt(
     fault: Fault, step: str, backend: BackendName, home: Path, server: PrefectServer, emulator: Cloud | None
 ) -> Outcome:
-    scene = Scene(home, server, emulator if backend == "daytona" else None)
-    with closing(scene):
-        return disturb(scene, fault, step)
+    """Some moments are over soon: what came too late is tried again."""
+    for tried in range(1, TRIES + 1):
+        scene = Scene(home / str(tried), server, emulator if backend == "daytona" else None)
+        try:
+            with closing(scene):
+                return disturb(scene, fault, step)
+        except NotStruck:
+            if tried == TRIES:
+                raise
+    raise AssertionError
 
 
 def line(fault: Fault, step: str, backend: BackendName, outcome: Outcome) -> str:

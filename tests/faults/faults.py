@@ -1,13 +1,15 @@
 """The faults, and what a rollout's owner has to know afterwards: what was lost, done twice, left behind."""
 
-import signal
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
-from tests.faults.scene import ROLLOUTS, STEPS, BackendName, Run, Scene
+import psutil
 
-AWAY = 8.0
+from tests.faults.scene import MID_EVAL, MOMENTS, ROLLOUTS, BackendName, NotStruck, Run, Scene
+
+AWAY = 30.0
 """Seconds that the Prefect server is away, and then as long as it takes to start."""
 
 BOTH: tuple[BackendName, ...] = ("local", "daytona")
@@ -19,9 +21,11 @@ class Fault:
 
     name: str
     strike: Callable[[Scene, Run], None]
+    prepare: Callable[[Scene], None] | None = None
+    """What it needs before the run begins."""
     mend: Callable[[Scene], None] | None = None
     """Ends the fault before the run is resumed, where it does not end by itself."""
-    steps: Sequence[str] = STEPS
+    steps: Sequence[str] = MOMENTS
     backends: Sequence[BackendName] = BOTH
 
 
@@ -48,7 +52,13 @@ class Outcome:
 
 
 def disturb(scene: Scene, fault: Fault, step: str) -> Outcome:
-    """Strike a run when it begins a step, resume it, sweep, and judge."""
+    """Strike a run when it begins a step, resume it, sweep, and judge.
+
+    Raises:
+        NotStruck: it had ended before that.
+    """
+    if fault.prepare:
+        fault.prepare(scene)
     run = scene.run()
     run.reach(step)
     fault.strike(scene, run)
@@ -94,9 +104,33 @@ def ctrl_c_twice(scene: Scene, run: Run) -> None:
 
 
 def kill_task_app(scene: Scene, run: Run) -> None:
-    found = scene.cloud.task_apps() if scene.cloud else run.task_apps()
-    for process in found:
-        process.send_signal(signal.SIGKILL)
+    _kill(scene.cloud.task_apps() if scene.cloud else run.task_apps())
+
+
+def kill_toolbox(scene: Scene, run: Run) -> None:
+    assert scene.cloud
+    _kill(scene.cloud.toolboxes())
+
+
+def _kill(found: Sequence[psutil.Process]) -> None:
+    """One of them, so that another lane is left."""
+    for process in found[:1]:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+            return
+    raise NotStruck("There was nothing left to kill.")
+
+
+def mount_small_disk(scene: Scene) -> None:
+    scene.disk.mount()
+
+
+def fill_disk(scene: Scene, run: Run) -> None:
+    scene.disk.fill()
+
+
+def empty_disk(scene: Scene) -> None:
+    scene.disk.empty()
 
 
 def take_server_away(scene: Scene, run: Run) -> None:
@@ -106,11 +140,12 @@ def take_server_away(scene: Scene, run: Run) -> None:
 
 
 def let_api_fail(scene: Scene, run: Run) -> None:
-    """One of ten requests answers 429, one of ten 500, from now on and evenly spread."""
+    """One request of five answers 429, 500 or 504 (a proxy's time-out) in turn, from now on."""
     assert scene.cloud
-    for number in range(1, 41):
-        scene.cloud.fault("rate_limited", after=9 * number, times=1, seconds=1)
-        scene.cloud.fault("error", after=8 * number, times=1, status=500)
+    for number in range(1, 31):
+        scene.cloud.fault("rate_limited", after=13 * number, times=1, seconds=1)
+        scene.cloud.fault("error", after=12 * number, times=1, status=500)
+        scene.cloud.fault("error", after=12 * number + 6, times=1, status=504)
 
 
 def let_toolbox_fail(scene: Scene, run: Run) -> None:
@@ -123,13 +158,18 @@ def mend_cloud(scene: Scene) -> None:
     scene.cloud.clear_faults()
 
 
+RUNNING = ("health", "eval", MID_EVAL, "cleanup")
+"""When there is a task app."""
+
 FAULTS: Sequence[Fault] = (
     Fault("kill -9 of the flow and its eval service", kill_flow),
     Fault("SIGTERM", terminate_flow),
     Fault("Ctrl-C", ctrl_c),
     Fault("Ctrl-C twice", ctrl_c_twice),
-    Fault("kill -9 of the task app", kill_task_app, steps=("health", "eval", "cleanup")),
+    Fault("kill -9 of the task app", kill_task_app, steps=RUNNING),
+    Fault("kill -9 of the toolbox", kill_toolbox, steps=MOMENTS[1:], backends=("daytona",)),
+    Fault("disk full", fill_disk, mount_small_disk, empty_disk),
     Fault("Prefect server away", take_server_away),
-    Fault("20% of API calls fail", let_api_fail, mend_cloud, backends=("daytona",)),
-    Fault("toolbox and preview away for 3 s", let_toolbox_fail, mend_cloud, backends=("daytona",)),
+    Fault("20% of API calls fail", let_api_fail, mend=mend_cloud, backends=("daytona",)),
+    Fault("toolbox and preview away for 3 s", let_toolbox_fail, mend=mend_cloud, backends=("daytona",)),
 )

@@ -24,6 +24,10 @@ import psutil
 BackendName = Literal["local", "daytona"]
 
 STEPS = ("provision", "upload", "install", "start", "health", "eval", "cleanup")
+MID_EVAL = "mid-eval"
+MOMENTS = (*STEPS[:-1], MID_EVAL, STEPS[-1])
+"""When a run is struck: as its first lane begins a step, or once some rollouts are finished."""
+LANES = 2
 ROLLOUTS = 40
 """Attempts at hello-world, one at a time: an eval that takes a second or two, so that it can be caught at it."""
 
@@ -47,13 +51,20 @@ def eventually(look: Callable[[], Seen | None], what: str) -> Seen:
     return seen
 
 
+class NotStruck(Exception):
+    """The fault came too late, or found nothing to strike: this was no trial."""
+
+
 class PrefectServer:
     """A server of the tests' own, at one port however often it goes away."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, database: str = "") -> None:
+        """`database` is a SQLAlchemy URL; without one it is SQLite in `home`."""
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self._port = probe.getsockname()[1]
         self._environment = os.environ | {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+        if database:
+            self._environment["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = database
         self.url = f"http://127.0.0.1:{self._port}/api"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -67,6 +78,11 @@ class PrefectServer:
             stderr=subprocess.DEVNULL,
         )
         eventually(self._answers, "the Prefect server")
+
+    @property
+    def pid(self) -> int:
+        assert self._process
+        return self._process.pid
 
     def stop(self) -> None:
         if self._process:
@@ -112,6 +128,10 @@ class Cloud:
             trust_env=False,
         )
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def fault(self, kind: str, **options: Any) -> None:
         """See the emulator's README."""
         self._operator.post("faults", json={"kind": kind, **options}).raise_for_status()
@@ -129,7 +149,14 @@ class Cloud:
         return sum(entry["status"] in (429, 500, 502) for entry in journal)
 
     def task_apps(self) -> list[psutil.Process]:
-        return [child for child in psutil.Process(self._process.pid).children(recursive=True) if is_task_app(child)]
+        return self._processes("task_app")
+
+    def toolboxes(self) -> list[psutil.Process]:
+        """The daemons that Daytona's toolbox API is served by, one inside of each sandbox."""
+        return self._processes("--workdir")
+
+    def _processes(self, word: str) -> list[psutil.Process]:
+        return [child for child in psutil.Process(self._process.pid).children(recursive=True) if has_word(child, word)]
 
     def close(self) -> None:
         self._operator.close()
@@ -172,19 +199,24 @@ class Run:
         done = max((int(count) for count in PROGRESS.findall(self.said)), default=0)
         return done - max((int(count) for count in UNSCORED.findall(self.said)), default=0)
 
-    def reach(self, step: str) -> None:
-        """Wait until the step is about to begin; with `eval`, until a few rollouts are finished."""
-        if step == "eval":
+    def reach(self, moment: str) -> None:
+        """Wait for one of `MOMENTS`.
+
+        Raises:
+            NotStruck: the run ended before.
+        """
+        if moment == MID_EVAL:
             reached: Callable[[], bool] = lambda: self.announced >= 3  # noqa: E731
-        elif step == STEPS[0]:
+        elif moment == STEPS[0]:
             reached = lambda: f"{ROLLOUTS} rollouts of" in self.said  # noqa: E731
         else:
-            done = re.compile(rf"{STEPS[STEPS.index(step) - 1]} · lane 1 +Completed")
+            done = re.compile(rf"{STEPS[STEPS.index(moment) - 1]} · lane 1 +Completed")
             reached = lambda: done.search(self.said) is not None  # noqa: E731
-        eventually(lambda: reached() or self._ended_early(step), step)
+        eventually(lambda: reached() or self._ended_early(moment), moment)
 
-    def _ended_early(self, step: str) -> bool:
-        assert self.process.poll() is None, f"The run ended before {step}:\n{self.said}"
+    def _ended_early(self, moment: str) -> bool:
+        if self.process.poll() is not None:
+            raise NotStruck(f"The run ended before {moment}:\n{self.said}")
         return False
 
     def wait(self) -> int:
@@ -198,7 +230,44 @@ class Run:
         os.killpg(self.process.pid, signal.SIGINT)
 
     def task_apps(self) -> list[psutil.Process]:
-        return [child for child in psutil.Process(self.process.pid).children(recursive=True) if is_task_app(child)]
+        try:
+            children = psutil.Process(self.process.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            return []
+        return [child for child in children if has_word(child, "task_app")]
+
+
+class SmallDisk:
+    """A folder that can be made a file system of its own, and filled."""
+
+    SIZE = "64m"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.mkdir()
+        self._filler = path / "filler"
+        self._mounted = False
+
+    def mount(self) -> None:
+        """Needs root. Must come before anything is written."""
+        command = ["mount", "-t", "tmpfs", "-o", f"size={self.SIZE}", "tmpfs", str(self.path)]
+        subprocess.run(command, check=True, capture_output=True)
+        self._mounted = True
+
+    def fill(self) -> None:
+        """To the last byte."""
+        with self._filler.open("ab", buffering=0) as file, suppress(OSError):
+            for size in (1 << 20, 1 << 12, 1):
+                with suppress(OSError):
+                    while file.write(b"x" * size):
+                        pass
+
+    def empty(self) -> None:
+        self._filler.unlink()
+
+    def unmount(self) -> None:
+        if self._mounted:
+            subprocess.run(["umount", "--lazy", str(self.path)], check=True)
 
 
 class Scene:
@@ -211,11 +280,12 @@ class Scene:
         self.backend: BackendName = "daytona" if cloud else "local"
         self.temporary = home / "tmp"
         self.temporary.mkdir(parents=True)
+        self.disk = SmallDisk(home / "disk")
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         self.environment = kept | {
             "ENGINE_BENCH_DATA_DIR": str(home / "data"),
-            "ENGINE_BENCH_CACHE_DIR": str(home / "cache"),
-            "ENGINE_BENCH_RESULTS_DIR": str(home / "results"),
+            "ENGINE_BENCH_CACHE_DIR": str(self.disk.path / "cache"),
+            "ENGINE_BENCH_RESULTS_DIR": str(self.disk.path / "results"),
             "PREFECT_API_URL": server.url,
             "TMPDIR": str(self.temporary),
             "COLUMNS": "200",
@@ -229,7 +299,7 @@ class Scene:
 
     def run(self) -> Run:
         what = ("--agent", "gold", "--benchmark", "hello-world", "--attempts", str(ROLLOUTS), "--concurrency", "1")
-        return Run(self, "run", "--backend", self.backend, "--snapshot", "none", *what)
+        return Run(self, "run", "--backend", self.backend, "--sandboxes", str(LANES), *what)
 
     def resume(self) -> Run:
         return Run(self, "resume", str(self._ask("SELECT name FROM runs")[0][0]))
@@ -240,7 +310,7 @@ class Scene:
         return {correlation_id: (at, reward) for correlation_id, at, reward in self._ask(asked)}
 
     def _ask(self, query: str) -> list[Any]:
-        with closing(sqlite3.connect(self.home / "results" / "rollouts.db")) as store:
+        with closing(sqlite3.connect(self.disk.path / "results" / "rollouts.db")) as store:
             return store.execute(query).fetchall()
 
     def sweep(self) -> None:
@@ -257,17 +327,18 @@ class Scene:
         assert done.returncode == 0, done.stderr
 
     def _flow_runs(self) -> list[str]:
-        owners = [path.read_text() for path in (self.home / "cache").glob("sandboxes/*/owner.json")]
+        owners = [path.read_text() for path in (self.disk.path / "cache").glob("sandboxes/*/owner.json")]
         labels = [json.dumps(sandbox["labels"]) for sandbox in self.cloud.sandboxes()] if self.cloud else []
         uuid = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
         return sorted({found for text in (*owners, *labels) for found in re.findall(uuid, text)})
 
     def leftovers(self) -> list[str]:
         """What should be gone: sandboxes, processes, mounts, files for a while."""
-        sandboxes = [path.name for path in (self.home / "cache" / "sandboxes").glob("*/")]
+        sandboxes = [path.name for path in (self.disk.path / "cache" / "sandboxes").glob("*/")]
         if self.cloud:
             sandboxes += [sandbox["name"] for sandbox in self.cloud.sandboxes()]
-        mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines() if self._owns(line)]
+        mounted = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines() if self._owns(line)]
+        mounts = [path for path in mounted if path != str(self.disk.path)]
         processes = [f"process {process.pid}: {process.cmdline()[:4]}" for process in self._processes()]
         return [*sandboxes, *mounts, *processes, *(path.name for path in self.temporary.iterdir())]
 
@@ -276,6 +347,7 @@ class Scene:
         for process in self._processes():
             with suppress(psutil.NoSuchProcess):
                 process.kill()
+        self.disk.unmount()
 
     def _owns(self, line: str) -> bool:
         return f"{self.home}/" in line
@@ -291,16 +363,17 @@ class Scene:
                 yield process
 
 
-def is_task_app(process: psutil.Process) -> bool:
+def has_word(process: psutil.Process, word: str) -> bool:
+    """Whether a process was started with this argument."""
     try:
-        return "task_app" in process.cmdline()
+        return word in process.cmdline()
     except psutil.Error:
         return False
 
 
 @contextmanager
-def prefect_server(home: Path) -> Iterator[PrefectServer]:
-    server = PrefectServer(home)
+def prefect_server(home: Path, database: str = "") -> Iterator[PrefectServer]:
+    server = PrefectServer(home, database)
     server.start()
     try:
         yield server

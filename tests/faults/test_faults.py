@@ -16,7 +16,7 @@ from tests.faults.faults import (
     mend_cloud,
     take_server_away,
 )
-from tests.faults.scene import Cloud, PrefectServer, Scene, cloud, prefect_server
+from tests.faults.scene import MID_EVAL, Cloud, PrefectServer, Scene, cloud, prefect_server
 
 pytestmark = pytest.mark.slow
 
@@ -53,7 +53,7 @@ def daytona(tmp_path: Path, server: PrefectServer, emulator: Cloud) -> Iterator[
     ids=lambda fault: fault.name,
 )
 def test_on_this_machine(local: Scene, fault: Fault) -> None:
-    outcome = disturb(local, fault, "eval")
+    outcome = disturb(local, fault, MID_EVAL)
     assert outcome.is_clean, (outcome.leaked, outcome.said)
 
 
@@ -63,12 +63,12 @@ def test_on_this_machine(local: Scene, fault: Fault) -> None:
     ids=lambda fault: fault.name,
 )
 def test_in_daytona(daytona: Scene, fault: Fault) -> None:
-    outcome = disturb(daytona, fault, "eval")
+    outcome = disturb(daytona, fault, MID_EVAL)
     assert outcome.is_clean, (outcome.leaked, outcome.said)
 
 
 def test_an_api_that_fails_one_time_in_five_costs_nothing(daytona: Scene) -> None:
-    outcome = disturb(daytona, Fault("20%", let_api_fail, mend_cloud), "provision")
+    outcome = disturb(daytona, Fault("20%", let_api_fail, mend=mend_cloud), "provision")
     assert outcome.exit_code == 0, outcome.said
     assert outcome.is_clean, (outcome.leaked, outcome.said)
     assert daytona.cloud

@@ -58,7 +58,7 @@ def test_the_form_has_what_a_single_run_has() -> None:
     assert form["attempts"] | {"position": 0} == {
         "default": 1,
         "description": Parameters.model_fields["attempts"].description,
-        "maximum": 100,
+        "maximum": 1000,
         "minimum": 1,
         "position": 0,
         "title": "attempts",

@@ -1,6 +1,7 @@
 """What is finished is never lost, and never run twice: lost sandboxes, interrupted runs, `resume`."""
 
 import json
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -12,6 +13,9 @@ import pytest
 
 from tests.flows.conftest import CommandLine
 
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 180.0
+"""Seconds that anything may take on a busy machine."""
 MANY = ("run", "--benchmark", "hello-world", "--agent", "gold", "--attempts", "100", "--concurrency", "1")
 
 
@@ -19,7 +23,7 @@ def test_an_interrupted_run_is_resumed_with_what_is_missing(command_line: Comman
     process = command_line.start(*MANY)
     _await_rollouts(process)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE)
     before = _finished(command_line)
     assert 0 < len(before) < 100
     document = _document(command_line)
@@ -39,7 +43,7 @@ def test_a_killed_run_keeps_what_it_had_finished(command_line: CommandLine) -> N
     process = command_line.start(*MANY)
     _await_rollouts(process)
     process.kill()
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE)
     before = _finished(command_line)
     run = _only_run(command_line)
     resumed = command_line("resume", run, "--json")
@@ -71,7 +75,7 @@ def test_a_lane_that_loses_its_sandbox_goes_on(command_line: CommandLine, sandbo
     _await_rollouts(process)
     victim = next(child for child in psutil.Process(process.pid).children() if "task_app" in child.cmdline())
     victim.kill()
-    stdout, stderr = process.communicate(timeout=120)
+    stdout, stderr = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, stderr
     document = json.loads(stdout)
     assert (document["status"], document["counts"]["scored"]) == ("completed", 100)
@@ -105,3 +109,35 @@ def _database(command_line: CommandLine) -> Path:
 
 def _document(command_line: CommandLine) -> dict[str, Any]:
     return json.loads(next((command_line.cwd / "results").glob("*/result.json")).read_text())  # type: ignore[no-any-return]
+
+
+def test_a_run_that_is_interrupted_twice_is_completed(command_line: CommandLine) -> None:
+    process = command_line.start(*MANY)
+    _await_rollouts(process)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=PATIENCE)
+    once, run = _finished(command_line), _only_run(command_line)
+    again = command_line.start("resume", run)
+    _await_rollouts(again)
+    again.kill()
+    again.communicate(timeout=PATIENCE)
+    twice = _finished(command_line)
+    assert len(once) < len(twice) < 100
+    resumed = command_line("resume", run, "--json")
+    assert resumed.code == 0, resumed.stderr
+    after = _finished(command_line)
+    assert (len(after), resumed.document["counts"]["scored"]) == (100, 100)
+    assert {cid: after[cid] for cid in twice} == twice, "a finished rollout was run again"
+
+
+def test_scores_of_two_versions_of_a_benchmark_are_not_mixed(command_line: CommandLine) -> None:
+    folder = command_line.cwd / "clone"
+    shutil.copytree(ROOT / "benchmarks/hello-world", folder)
+    asked = ("run", "--benchmark", "engine-bench", "--agent", "gold", "--json")
+    first = command_line(*asked, ENGINE_BENCH_DIR=str(folder)).document
+    (folder / "workspace/README.md").write_text("Write something else.")
+    resumed = command_line("resume", first["run"], ENGINE_BENCH_DIR=str(folder))
+    assert resumed.code == 1
+    assert f"has changed since run {first['run']} began" in resumed.stderr
+    rescored = command_line("resume", first["run"], "--rescore", "--json", ENGINE_BENCH_DIR=str(folder))
+    assert (rescored.code, rescored.document["rescored"]["run"]) == (0, first["run"]), rescored.stderr
