@@ -69,6 +69,7 @@ class Evaluation:
         self._client = client
         self._store = store
         self._report = report
+        self._submitted: set[str] = set()
 
     async def run(self, lane: Lane, endpoint: Endpoint, api_key: SecretStr) -> None:
         """Evaluate the lane's seeds; every row is in the store when this returns.
@@ -109,6 +110,8 @@ class Evaluation:
             return None
         job_id = note.read_text()
         note.unlink()
+        if self._shares_work and job_id not in self._submitted:
+            return None  # it ended with the process that ran it; its rows are in the store
         try:
             outcome = await self._client.run(request, job_id=job_id, on_progress=self._progress_of(lane))
         except InfrastructureError as error:
@@ -122,6 +125,7 @@ class Evaluation:
             path = self._report.folder.job_note(lane.number)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(job_id)
+            self._submitted.add(job_id)
 
         return await self._client.run(request, on_submitted=note, on_progress=self._progress_of(lane))
 
