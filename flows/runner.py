@@ -73,11 +73,19 @@ def conduct(
             api = _api(stderr)
         loading.result()
         with api.in_use(), console.live(stderr):
-            return asyncio.run(flow_run())
+            return asyncio.run(_cancelled_by_ctrl_c(flow_run()))
     # what was cancelled more than once leaves asyncio.run as a cancellation, not as the interrupt that it was
     except (KeyboardInterrupt, asyncio.CancelledError, Terminated) as ending:
         stderr.print("[yellow]Stopped.[/] The sandboxes were cleaned up, and what was scored is kept.")
         return None, TERMINATED if isinstance(ending, Terminated) else INTERRUPTED
+
+
+async def _cancelled_by_ctrl_c(flow_run: Coroutine[Any, Any, Outcome]) -> Outcome:
+    """However often it is pressed: from the second time on asyncio's own handler raises in whatever runs just then."""
+    this = asyncio.current_task()
+    assert this
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, this.cancel)
+    return await flow_run
 
 
 async def _score(parameters: Parameters) -> tuple[ResultDocument, int]:
