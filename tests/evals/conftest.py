@@ -20,7 +20,7 @@ IMPATIENT = Patience(retries=2, backoff=0.01, unreachable=0.5, long_poll=0.2)
 
 
 @contextmanager
-def _served(script: ScriptedTaskApp | ScriptedEvalService) -> Iterator[None]:
+def served(script: ScriptedTaskApp | ScriptedEvalService) -> Iterator[None]:
     """In a thread of its own, as the real ones do not share the flow's event loop either."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -40,14 +40,14 @@ def _served(script: ScriptedTaskApp | ScriptedEvalService) -> Iterator[None]:
 @pytest.fixture
 def task_app() -> Iterator[ScriptedTaskApp]:
     script = ScriptedTaskApp()
-    with _served(script):
+    with served(script):
         yield script
 
 
 @pytest.fixture
 def hosted() -> Iterator[ScriptedEvalService]:
     script = ScriptedEvalService()
-    with _served(script):
+    with served(script):
         yield script
 
 
