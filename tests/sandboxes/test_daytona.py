@@ -219,7 +219,10 @@ async def test_a_task_app_that_dies_shows_its_exit_code(
     backend: DaytonaBackend, spec: SandboxSpec, bundle: Bundle
 ) -> None:
     sandbox = await started(backend, spec, bundle, "dies")
-    with pytest.raises(InfrastructureError, match=f"{spec.name}(.|\n)*ended 3|with code 3(.|\n)*the end is near"):
+    with pytest.raises(
+        InfrastructureError,
+        match=f"Task app failed to start in sandbox {spec.name}: it ended with code 3(.|\n)*the end is near",
+    ):
         await backend.health(sandbox, NONCE, READY)
 
 

@@ -182,9 +182,15 @@ FOREVER: dict[str, Any] = {"times": None}
 TOLD = [
     Told("provision", "failed_boot", {"message": "no runner"}, InfrastructureError, "no runner"),
     Told("provision", "build_failed", {"message": "no such image"}, InfrastructureError, "no such image"),
-    Told("provision", "quota", FOREVER, InfrastructureError, "quota is exhausted: .*Total CPU limit"),
-    Told("provision", "rate_limited", {"match": "POST /sandbox$", **FOREVER}, InfrastructureError, "rate limit"),
-    Told("provision", "error", {"match": "POST", "status": 401}, ConfigurationError, "refused the API key"),
+    Told("provision", "quota", FOREVER, InfrastructureError, "Daytona's quota is exhausted: .*Total CPU limit"),
+    Told(
+        "provision",
+        "rate_limited",
+        {"match": "POST /sandbox$", **FOREVER},
+        InfrastructureError,
+        "Daytona's rate limit held",
+    ),
+    Told("provision", "error", {"match": "POST", "status": 401}, ConfigurationError, "Daytona refused the API key"),
     Told("provision", "error", {"match": "POST", "status": 403}, ConfigurationError, "permission"),
     Told("provision", "error", {"match": "POST", "status": 400}, ConfigurationError, "refused to create"),
     Told(
@@ -197,17 +203,29 @@ TOLD = [
         for verb in ("upload", "install", "start", "endpoint")
     ),
     *(
-        Told(verb, "error", {"match": "toolbox", "status": 401, **FOREVER}, ConfigurationError, "refused the API key")
+        Told(
+            verb,
+            "error",
+            {"match": "toolbox", "status": 401, **FOREVER},
+            ConfigurationError,
+            "Daytona refused the API key",
+        )
         for verb in ("upload", "install", "start", "endpoint")
     ),
     *(
-        Told("start", "error", {"match": "preview-url", "status": status}, ConfigurationError, "Preview URL not avail")
+        Told(
+            "start",
+            "error",
+            {"match": "preview-url", "status": status},
+            ConfigurationError,
+            "Preview URL not available",
+        )
         for status in (403, 404)
     ),
     Told("cleanup", "stuck_deleting", {"seconds": 0}, InfrastructureError, "took too long to delete"),
     Told("cleanup", "conflict", {"match": "DELETE", **FOREVER}, InfrastructureError, "delete sandbox eb-.*409"),
     Told("cleanup", "error", {"match": "DELETE", **FOREVER}, InfrastructureError, "HTTP 500"),
-    Told("cleanup", "error", {"match": "DELETE", "status": 401}, ConfigurationError, "refused the API key"),
+    Told("cleanup", "error", {"match": "DELETE", "status": 401}, ConfigurationError, "Daytona refused the API key"),
 ]
 
 
@@ -308,7 +326,7 @@ async def test_when_deleting_and_stopping_are_refused_the_sandbox_left_behind_is
     await backend.provision(spec)
     await emu.fault("delete_denied", times=None)
     await emu.fault("error", match="POST /sandbox/.*/stop", status=403, times=None)
-    with pytest.raises(ConfigurationError, match=f"{spec.name} is left behind"):
+    with pytest.raises(ConfigurationError, match=f"Sandbox {spec.name} is left behind"):
         await backend.cleanup(spec)
     assert len(await emu.sandboxes()) == 1
 
@@ -326,7 +344,7 @@ async def test_an_api_that_is_not_there_is_named() -> None:
     ]
     try:
         for call in calls:
-            with pytest.raises(InfrastructureError, match=r"can't be reached.*DAYTONA_API_URL"):
+            with pytest.raises(InfrastructureError, match=r"Daytona can't be reached.*DAYTONA_API_URL"):
                 await call()
     finally:
         await backend.aclose()
@@ -335,7 +353,7 @@ async def test_an_api_that_is_not_there_is_named() -> None:
 async def test_a_wrong_key_is_refused(emu: Emulator) -> None:
     backend = DaytonaBackend(settings_for(emu).model_copy(update={"daytona_api_key": SecretStr("wrong-key")}))
     try:
-        with pytest.raises(ConfigurationError, match="refused the API key") as caught:
+        with pytest.raises(ConfigurationError, match="Daytona refused the API key") as caught:
             await backend.provision(new_spec())
         assert "wrong-key" not in str(caught.value)
     finally:
