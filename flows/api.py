@@ -55,3 +55,16 @@ def ensured_api(settings: Settings, announce: Callable[[str], None]) -> Api:
         EngineBenchError: it does not answer, refuses the key, or the local server did not come up.
     """
     return configured_api() or Api.of(LocalServer(settings).ensure(announce))
+
+
+def running_api(settings: Settings) -> Api | None:
+    """The configured API, else that of the local server if it runs; to look starts none.
+
+    Raises:
+        EngineBenchError: the configured one does not answer, or refuses the key.
+    """
+    configured = configured_api()
+    if configured:
+        return configured
+    state, record = LocalServer(settings).state()
+    return Api.of(record) if record and state == "running" else None

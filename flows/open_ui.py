@@ -15,7 +15,7 @@ from rich.console import Console
 from core.errors import ConfigurationError
 from core.settings import Settings
 from evals.store import StoredRun, open_store
-from flows.api import Api, configured_api
+from flows.api import running_api
 from flows.server import LocalServer
 
 SERVER = "server"
@@ -52,7 +52,14 @@ def addresses(settings: Settings) -> list[Address]:
         ConfigurationError: no server is configured, and none runs here.
         InfrastructureError: the configured server can't be reached.
     """
-    with _running_api(settings).in_use() as api:
+    api = running_api(settings)
+    if api is None:
+        state, _ = LocalServer(settings).state()
+        raise ConfigurationError(
+            f"The local Prefect server is {state}. `engine-bench server start` or `make serve` starts it; "
+            "PREFECT_API_URL names another."
+        )
+    with api.in_use():
         return [Address(SERVER, api.ui_url), *asyncio.run(_pages(settings))]
 
 
@@ -89,20 +96,6 @@ def _url(kind: Literal["flow-run", "deployment"], id_: UUID) -> str:
     found = url_for(kind, id_)
     assert found is not None, kind
     return found
-
-
-def _running_api(settings: Settings) -> Api:
-    """The configured server, else the local one that runs; to look starts none."""
-    configured = configured_api()
-    if configured:
-        return configured
-    state, record = LocalServer(settings).state()
-    if record is None or state != "running":
-        raise ConfigurationError(
-            f"The local Prefect server is {state}. `engine-bench server start` or `make serve` starts it; "
-            "PREFECT_API_URL names another."
-        )
-    return Api.of(record)
 
 
 def _has_display() -> bool:

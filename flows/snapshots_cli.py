@@ -105,8 +105,22 @@ async def _delete(names: tuple[str, ...]) -> None:
 
 @asynccontextmanager
 async def _client() -> "AsyncIterator[AsyncDaytona]":
-    from flows.credentials import with_daytona_credentials  # noqa: PLC0415 - brings Prefect along
-    from sandboxes.daytona.client import open_client  # noqa: PLC0415
+    from sandboxes.daytona.client import open_client  # noqa: PLC0415 - see above
 
-    async with open_client(await with_daytona_credentials(Settings())) as sdk:
+    async with open_client(await _with_account(Settings())) as sdk:
         yield sdk
+
+
+async def _with_account(settings: Settings) -> Settings:
+    """The settings with an API key, from the Prefect server where the environment has none and a server runs."""
+    if settings.daytona_api_key is not None:
+        return settings
+    from flows.api import running_api  # noqa: PLC0415 - brings Prefect along
+    from flows.credentials import with_daytona_credentials  # noqa: PLC0415
+
+    # Prefect itself would start a server of its own just to look, which takes long and finds nothing.
+    api = await asyncio.to_thread(running_api, settings)
+    if api is None:
+        return settings
+    with api.in_use():
+        return await with_daytona_credentials(settings)

@@ -4,6 +4,7 @@ import asyncio
 import json
 import math
 import sys
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -275,10 +276,11 @@ async def test_a_task_app_that_died_behind_a_proxy_ends_the_job(
 
 
 async def test_a_proxy_that_loses_its_task_app_for_a_moment_costs_nothing(
-    service: EvalService, task_app: ScriptedTaskApp, make_request: Make
+    store: Store, task_app: ScriptedTaskApp, make_request: Make
 ) -> None:
     task_app.faults[1] = status(502, times=3)
-    outcome = await service.client().run(make_request())
+    async with serve(store, replace(IMPATIENT, unreachable=120)) as patient:
+        outcome = await patient.client().run(make_request())
     assert [row.reward for row in outcome.rows] == [1.0, 1.0, 1.0]
 
 

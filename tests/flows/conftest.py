@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
+from tenacity import retry, retry_if_result, stop_after_attempt, wait_exponential
 
 from core.settings import Settings
 from flows.server import LocalServer, ServerRecord
@@ -89,10 +90,23 @@ def command_line(tmp_path: Path, session_settings: Settings, server: ServerRecor
     return CommandLine(tmp_path, session_settings)
 
 
+class AskingAgain(httpx.HTTPTransport):
+    """Does what Prefect's own client does where the server's database is locked for the moment."""
+
+    @retry(
+        retry=retry_if_result(lambda response: response.status_code == httpx.codes.SERVICE_UNAVAILABLE),
+        wait=wait_exponential(multiplier=0.5),
+        stop=stop_after_attempt(8),
+        retry_error_callback=lambda attempt: attempt.outcome and attempt.outcome.result(),
+    )
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        return super().handle_request(request)
+
+
 @pytest.fixture
 def prefect_api(server: ServerRecord) -> Iterator[httpx.Client]:
     """The server's REST API, which is also what its UI shows."""
-    with httpx.Client(base_url=f"{server.api_url}/", timeout=30) as client:
+    with httpx.Client(base_url=f"{server.api_url}/", timeout=30, transport=AskingAgain()) as client:
         yield client
 
 

@@ -145,7 +145,9 @@ async def test_nothing_is_handed_out_once_the_time_is_over(settings: Settings) -
     document = await incomplete(max_minutes=0.01, attempts=100)
     assert document.status == "out-of-budget"
     assert document.message == "0 of 2 runs are complete. The 0.01 minutes are over."
-    assert [cell.status for cell in document.cells] == ["cancelled", "not-run"]
+    first, second = document.cells
+    assert first.status in {"cancelled", "not-run"}  # where the machine is slow the time is over before it begins
+    assert second.status == "not-run"
 
 
 async def test_nothing_is_handed_out_once_the_money_is_spent(settings: Settings, paid: None) -> None:
