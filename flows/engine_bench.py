@@ -91,7 +91,7 @@ async def run_lane(lane: Lane, job: Job) -> None:
     current: Lane | None = lane
     while current:
         try:
-            async with job.sandboxes.slot():
+            async with job.room, job.sandboxes.slot():
                 if await job.evaluation.missing(current):  # it may have waited for long
                     await run_sandbox(current, job)
         except SandboxUnfit as lost:
@@ -111,8 +111,8 @@ async def run_lanes(plan: Plan, settings: Settings, store: Store, report: Report
         plan = await specify(plan, backend, bundle)
         limit = await Limit.find(sandboxes_of(backend.name))
         spares = Spares(max(2, len(plan.lanes) // 2))
-        starting = asyncio.Semaphore(backend.starts_at_a_time)
-        job = Job(plan, settings, backend, bundle, evaluation, report, spares, limit, starting, needs)
+        starting, room = asyncio.Semaphore(backend.starts_at_a_time), asyncio.Semaphore(plan.parameters.sandboxes)
+        job = Job(plan, settings, backend, bundle, evaluation, report, spares, limit, starting, room, needs)
         return await asyncio.gather(*(run_lane(lane, job) for lane in plan.lanes), return_exceptions=True)
 
 

@@ -17,7 +17,7 @@ from flows.evaluation import Evaluation
 from flows.limits import Limit
 from flows.plan import Lane, Plan
 from flows.report import Report
-from sandboxes.base import Backend, Machine, Sandbox
+from sandboxes.base import Backend, Sandbox
 from sandboxes.bundle import Bundle
 
 KEPT_LOG_LINES = 1000
@@ -49,6 +49,8 @@ class Job:
     """Over all runs."""
     starting: asyncio.Semaphore
     """So many sandboxes of this run at a time."""
+    room: asyncio.Semaphore
+    """For the run's sandboxes: where instances need different ones, there are more lanes than sandboxes at a time."""
     agent_environment: Mapping[str, SecretStr]
 
     def keys(self, lane: Lane) -> TaskAppKeys:
@@ -70,6 +72,8 @@ class Job:
             "ENGINE_BENCH_SEAL": SecretStr("1"),
             **self.agent_environment,
             **self._build_cache(),
+            # the tasks of such a machine work in its own /app
+            **({"ENGINE_BENCH_IMAGE_APP": SecretStr("/app")} if lane.spec.machine.dockerfile else {}),
         }
 
     def _build_cache(self) -> Mapping[str, SecretStr]:
@@ -84,9 +88,7 @@ class Job:
 
 async def specify(plan: Plan, backend: Backend, bundle: Bundle) -> Plan:
     """The plan with what its sandboxes can share, e.g. a snapshot, which is made once for all of them."""
-    asked = plan.parameters
-    machine = Machine(image=asked.image, snapshot=asked.snapshot, cpu=asked.cpu, memory=asked.memory, disk=asked.disk)
-    return plan.on(await backend.prepare(machine, bundle, plan.tools))
+    return plan.on({machine: await backend.prepare(machine, bundle, plan.tools) for machine in plan.machines})
 
 
 async def replacement(lane: Lane, job: Job, reason: EngineBenchError) -> Lane | None:

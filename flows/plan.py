@@ -1,7 +1,7 @@
 """From parameters to lanes: which benchmark, which seeds, in which sandboxes. No network, no side effects."""
 
 import fnmatch
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -11,11 +11,13 @@ from core.settings import Settings
 from flows import benchmarks
 from flows.agent_needs import agent_tools
 from flows.context import read_context
+from flows.environments import machine_for
 from flows.parameters import Parameters
 from sandboxes import bundle
 from sandboxes.base import Machine, SandboxSpec
 from sandboxes.bundle import Bundle
 from task_app.benchmarks import Benchmark, open_benchmark
+from task_app.benchmarks.harbor import Harbor
 from task_app.contracts import ContextOverride
 from task_app.errors import TaskAppError
 
@@ -88,16 +90,27 @@ class Plan(BaseModel):
     def already_scored(self) -> int:
         return len(self.seeds) - sum(len(lane.seeds) for lane in self.lanes)
 
-    def on(self, machine: Machine) -> "Plan":
-        """The same plan, its sandboxes made of this."""
+    @property
+    def machines(self) -> tuple[Machine, ...]:
+        """The different ones that the lanes' sandboxes are made of."""
+        return tuple(dict.fromkeys(lane.spec.machine for lane in self.lanes))
+
+    def on(self, machines: Mapping[Machine, Machine]) -> "Plan":
+        """The same plan, its sandboxes made of these instead."""
         lanes = [
-            lane.model_copy(update={"spec": lane.spec.model_copy(update={"machine": machine})}) for lane in self.lanes
+            lane.model_copy(update={"spec": lane.spec.model_copy(update={"machine": machines[lane.spec.machine]})})
+            for lane in self.lanes
         ]
         return self.model_copy(update={"lanes": tuple(lanes)})
 
     def others(self, lane: Lane) -> list[int]:
-        """The seeds of the other lanes; those furthest from being begun come first."""
-        return [seed for other in self.lanes if other.number != lane.number for seed in reversed(other.seeds)]
+        """The seeds of the other lanes that this one could take over; those furthest from being begun come first."""
+        return [
+            seed
+            for other in self.lanes
+            if other.number != lane.number and other.spec.machine == lane.spec.machine
+            for seed in reversed(other.seeds)
+        ]
 
     def locate(self, wire_seed: int) -> tuple[str, int, int]:
         """Instance id, seed and attempt (both from 0) of a wire seed."""
@@ -150,7 +163,7 @@ def make_plan(
         tools=(*benchmark.tools, *agent_tools(parameters)),
         instances=ids,
         seeds=tuple(wire_seeds),
-        lanes=tuple(_deal(missing, parameters, flow_run_id)),
+        lanes=tuple(_deal(_by_machine(missing, ids, benchmark, parameters), parameters, flow_run_id)),
     )
 
 
@@ -168,9 +181,35 @@ def _choose(ids: tuple[str, ...], parameters: Parameters, benchmark: Benchmark) 
     return seeds[: parameters.seeds or None]
 
 
-def _deal(wire_seeds: list[int], parameters: Parameters, flow_run_id: str) -> list[Lane]:
-    count = min(parameters.sandboxes, len(wire_seeds))
-    shares = [tuple(wire_seeds[index::count]) for index in range(count)]
+def _by_machine(
+    wire_seeds: list[int], ids: tuple[str, ...], benchmark: Benchmark, parameters: Parameters
+) -> dict[Machine, list[int]]:
+    """The seeds by what their sandboxes are made of."""
+    asked = Machine(
+        image=parameters.image,
+        snapshot=parameters.snapshot,
+        cpu=parameters.cpu,
+        memory=parameters.memory,
+        disk=parameters.disk,
+    )
+    # a task app that runs already is somewhere, and a given folder stands for the images' content
+    builds_images = parameters.backend == "daytona" and not (parameters.harbor_root or parameters.task_app_url)
+    if not builds_images or not isinstance(benchmark, Harbor):
+        return {asked: wire_seeds} if wire_seeds else {}
+    groups: dict[Machine, list[int]] = {}
+    for seed in wire_seeds:
+        machine = machine_for(benchmark.task(ids[seed % len(ids)]), asked)
+        groups.setdefault(machine, []).append(seed)
+    return groups
+
+
+def _deal(groups: Mapping[Machine, list[int]], parameters: Parameters, flow_run_id: str) -> list[Lane]:
+    total = sum(map(len, groups.values()))
+    shares = [
+        (machine, tuple(seeds[index::count]))
+        for (machine, seeds), count in zip(groups.items(), _lanes_each(groups, parameters.sandboxes), strict=True)
+        for index in range(count)
+    ]
     return [
         Lane(
             number=index + 1,
@@ -179,12 +218,23 @@ def _deal(wire_seeds: list[int], parameters: Parameters, flow_run_id: str) -> li
                 run_id=flow_run_id,
                 lane=index,
                 port=parameters.port,
-                lifetime=_lifetime(len(wire_seeds), parameters),
+                lifetime=_lifetime(total, parameters),
+                machine=machine,
             ),
             seeds=share,
         )
-        for index, share in enumerate(shares)
+        for index, (machine, share) in enumerate(shares)
     ]
+
+
+def _lanes_each(groups: Mapping[Machine, list[int]], sandboxes: int) -> list[int]:
+    """How many lanes each group is given: one at least, and the others where there is most to do for each lane."""
+    sizes = [len(seeds) for seeds in groups.values()]
+    lanes = [1] * len(sizes)
+    for _ in range(min(sandboxes, sum(sizes)) - len(sizes)):
+        neediest = max(range(len(sizes)), key=lambda index: sizes[index] / lanes[index])
+        lanes[neediest] += 1
+    return lanes
 
 
 def _lifetime(rollouts: int, parameters: Parameters) -> int:

@@ -26,17 +26,20 @@ app = App(name="snapshot", help="Snapshots of Daytona sandboxes: what `--snapsho
 def build(
     *,
     benchmark: BenchmarkName = "sample",
+    path: str = "",
     image: str = "",
     cpu: int = Machine().cpu,
     memory: int = Machine().memory,
     disk: int = Machine().disk,
 ) -> None:
-    """Build the snapshot for a benchmark, or find it.
+    """Build the snapshots for a benchmark, or find them: one, or in the Harbor layout one for each environment.
 
     Parameters
     ----------
     benchmark
         What the snapshot holds, beside the task app and its requirements.
+    path
+        Folder of the benchmark `harbor`; for `engine-bench`, instead of ENGINE_BENCH_DIR.
     image
         Registry image with Python 3.11 or newer to build on; empty takes the usual one.
     cpu
@@ -46,8 +49,8 @@ def build(
     disk
         Their disk, GiB.
     """
-    machine = Machine(image=image, cpu=cpu, memory=memory, disk=disk)
-    asyncio.run(_build(Parameters(benchmark=benchmark), machine))
+    machine = {"image": image, "cpu": cpu, "memory": memory, "disk": disk}
+    asyncio.run(_build(Parameters(backend="daytona", benchmark=benchmark, path=path, **machine)))
 
 
 @app.command(name="list")
@@ -68,18 +71,20 @@ def delete(*names: str) -> None:
     asyncio.run(_delete(names))
 
 
-async def _build(parameters: Parameters, machine: Machine) -> None:
+async def _build(parameters: Parameters) -> None:
     from flows.plan import make_plan, pack  # noqa: PLC0415 - see above
     from sandboxes.daytona import snapshots  # noqa: PLC0415
     from sandboxes.daytona.images import define  # noqa: PLC0415
     from sandboxes.daytona.patience import Patience  # noqa: PLC0415
 
     plan = make_plan(parameters, "snapshot", Settings())
-    definition = define(machine, await asyncio.to_thread(pack, plan), plan.tools)
+    bundle = await asyncio.to_thread(pack, plan)
     errors = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
     async with _client() as sdk:
-        new = await snapshots.build(sdk, definition, patience=Patience().build, show=errors.print)
-    print(f"{definition.name} {'is built' if new else 'was there already'}")  # noqa: T201
+        for machine in plan.machines:
+            definition = define(machine, bundle, plan.tools)
+            new = await snapshots.build(sdk, definition, patience=Patience().build, show=errors.print)
+            print(f"{definition.name} {'is built' if new else 'was there already'}")  # noqa: T201
 
 
 async def _list() -> None:

@@ -27,6 +27,9 @@ class Machine(BaseModel):
 
     image: str = ""
     """A registry image with Python 3.11 or newer; empty: the backend's own choice."""
+    dockerfile: str = Field(default="", repr=False)
+    """What to build the image from, instead of `image`: its text, which takes nothing from a build context. Such an
+    image's /app is its own."""
     snapshot: str = "none"
     """`auto`: build one on first use, and reuse it afterwards; `none`; or the name of one that is there."""
     cpu: int = Field(default=2, ge=1)

@@ -9,6 +9,7 @@ from typing import Any
 
 from task_app.agents import Agent
 from task_app.benchmarks import Instance, open_benchmark
+from task_app.benchmarks.harbor_image import settle
 from task_app.build_cache import BuildCache
 from task_app.isolation import Isolation, Level
 from task_app.rollout import Performer
@@ -24,6 +25,8 @@ class Service:
     def __init__(self, settings: Settings, agents: Mapping[str, Agent]) -> None:
         self.settings = settings
         self.agents = agents
+        if settings.image_app is not None:
+            settle(settings.benchmark, settings.image_app)
         self.benchmark = open_benchmark(settings.benchmark, settings.benchmark_name)
         self.warmup = Warmup(self._warm)
         self.isolation: Isolation | None = None

@@ -38,6 +38,9 @@ class Settings(BaseModel):
     benchmark_name: str | None = Field(default=None, alias="ENGINE_BENCH_BENCHMARK_NAME", min_length=1)
     """What the benchmark is called; default: the name it gives itself."""
 
+    image_app: Path | None = Field(default=None, alias="ENGINE_BENCH_IMAGE_APP")
+    """Where the task app runs in the image of a Harbor benchmark's tasks: that image's /app."""
+
     slots: int = Field(default=1, ge=1, le=64, alias="ENGINE_BENCH_SLOTS")
     """Rollouts at a time; further ones wait."""
 

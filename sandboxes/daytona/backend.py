@@ -25,9 +25,7 @@ from sandboxes.daytona.labels import APP, is_of, record_of
 from sandboxes.daytona.patience import Patience
 from sandboxes.daytona.remote import (
     GONE,
-    INSIDE,
-    ROOT,
-    STATE,
+    Place,
     Remote,
     content_digest,
     inside_source,
@@ -89,8 +87,9 @@ class DaytonaBackend(Backend):
         box, is_new = await provisioning.provision(self._sdk, spec, self._patience)
         # What has just been made from an image is empty: it need not be asked.
         blank = is_new and not provisioning.from_snapshot(spec.machine)
-        self._remotes[box.id] = Remote(box, spec.name, self._patience, blank=blank)
-        return Sandbox(backend=self.name, name=spec.name, id=box.id, workdir=ROOT)
+        place = Place.of(spec.machine)
+        self._remotes[box.id] = Remote(box, spec.name, place, self._patience, blank=blank)
+        return Sandbox(backend=self.name, name=spec.name, id=box.id, workdir=place.root)
 
     async def upload(self, sandbox: Sandbox, bundle: Bundle) -> None:
         await asyncio.to_thread(_check, bundle)
@@ -100,7 +99,9 @@ class DaytonaBackend(Backend):
         remote.blank = False
         if remote.held:
             return
-        await remote.upload({f"{STATE}/bundle.tar.gz": bundle.archive, INSIDE: inside_source()})
+        await remote.upload(
+            {f"{remote.place.state}/bundle.tar.gz": bundle.archive, remote.place.inside: inside_source()}
+        )
         await remote.run("unpack", digest)
 
     async def install(self, sandbox: Sandbox, tools: tuple[str, ...]) -> None:
@@ -114,7 +115,7 @@ class DaytonaBackend(Backend):
         variables = env_file(environment).encode()
         remote = await self._remote(sandbox)
         # A name of its own: of two that start at once, the one that comes too late removes its own file only.
-        file = f"{STATE}/private/{secrets.token_hex(4)}.env"
+        file = f"{remote.place.state}/private/{secrets.token_hex(4)}.env"
         await together(remote.upload({file: variables}), remote.open_session(), remote.endpoint())
         await remote.start(file)
         return sandbox.model_copy(update={"url": (await remote.endpoint()).url})
@@ -181,7 +182,7 @@ class DaytonaBackend(Backend):
             raise SandboxNotFound(sandbox.name, backend=self.name)
         if box.state != SandboxState.STARTED:
             raise InfrastructureError(f"Sandbox {sandbox.name} is not started, but {state_of(box)}. Run it again.")
-        return self._remotes.setdefault(sandbox.id, Remote(box, sandbox.name, self._patience))
+        return self._remotes.setdefault(sandbox.id, Remote(box, sandbox.name, Place(sandbox.workdir), self._patience))
 
     async def _death(self, remote: Remote, sandbox: Sandbox) -> None:
         """Ends when the task app does, by raising what became of it."""

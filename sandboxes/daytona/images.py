@@ -3,27 +3,23 @@
 A build context would need object storage, so what is ours travels inside the image definition itself, as text.
 """
 
-import base64
 import gzip
 import hashlib
 import io
-import shlex
 import tarfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from daytona import Image, Resources
 
 from sandboxes.base import Machine
 from sandboxes.bundle import Bundle
-from sandboxes.daytona.provisioning import DEFAULT_IMAGE, resources
-from sandboxes.daytona.remote import INSIDE, ROOT, STATE, content_digest, inside_source
+from sandboxes.daytona.provisioning import base_image, resources
+from sandboxes.daytona.remote import Place, content_digest, inside_source
+from sandboxes.written import writing
 
 PREFIX = "engine-bench-"
 """Of the names of all our snapshots."""
 
-_LINE = 60_000
-"""Characters of one piece; Docker refuses lines from 65,535 on."""
 _LARGEST = 1_000_000
 """Bytes of the largest archive that goes into an image definition."""
 
@@ -40,26 +36,18 @@ class Definition:
 def define(machine: Machine, bundle: Bundle, tools: tuple[str, ...]) -> Definition:
     """The snapshot for sandboxes of this machine that take this bundle and need these tools."""
     carried = bundle if len(bundle.archive) <= _LARGEST else _task_app_alone(bundle)
-    image = Image.base(machine.image or DEFAULT_IMAGE).run_commands(
-        f"mkdir -p {STATE}",
-        *_write(INSIDE, inside_source()),
-        *_write(f"{STATE}/bundle.tar.gz", carried.archive),
-        shlex.join(["python3", INSIDE, "unpack", content_digest(carried)]),
-        shlex.join(["python3", INSIDE, "install", *tools]),
+    place = Place.of(machine)
+    image = base_image(machine).run_commands(
+        f"mkdir -p {place.state}",
+        *writing(place.inside, inside_source()),
+        *writing(f"{place.state}/bundle.tar.gz", carried.archive),
+        place.command("unpack", content_digest(carried)),
+        place.command("install", *tools),
     )
-    image = image.workdir(ROOT)
+    image = image.workdir(place.root)
     size = resources(machine)
     content = f"{image.dockerfile()}\n{size.cpu} {size.memory} {size.disk}"
     return Definition(f"{PREFIX}{hashlib.sha256(content.encode()).hexdigest()[:16]}", image, size)
-
-
-def _write(path: str, content: bytes) -> Iterator[str]:
-    """Commands that write a file, each short enough for a line of a Dockerfile."""
-    text = base64.urlsafe_b64encode(content).decode()
-    for start in range(0, len(text), _LINE):
-        yield f"echo {text[start : start + _LINE]} >> {path}.b64"
-    decode = "import base64, sys; sys.stdout.buffer.write(base64.urlsafe_b64decode(sys.stdin.read()))"
-    yield f"python3 -c {shlex.quote(decode)} < {path}.b64 > {path} && rm {path}.b64"
 
 
 def _task_app_alone(bundle: Bundle) -> Bundle:

@@ -12,6 +12,7 @@ from daytona import (
     CreateSandboxFromSnapshotParams,
     DaytonaConflictError,
     DaytonaError,
+    Image,
     Resources,
 )
 from daytona_api_client_async import SandboxState
@@ -25,6 +26,12 @@ from sandboxes.daytona.patience import Patience
 from sandboxes.daytona.removal import find, reap, remove
 
 DEFAULT_IMAGE = "python:3.12-slim-trixie"
+
+_HAVE_PYTHON = (
+    "python3 -c 'import ensurepip, ssl' || "
+    "(apt-get update -q && apt-get install -q -y --no-install-recommends python3 python3-venv)"
+)
+_STAY = 'ENTRYPOINT ["sleep", "infinity"]'
 
 IDLE_MINUTES = 30
 """Without any traffic, heartbeats included, a sandbox stops after these, and as it is ephemeral that is its end."""
@@ -45,6 +52,13 @@ logger = logging.getLogger(__name__)
 
 def resources(machine: Machine) -> Resources:
     return Resources(cpu=machine.cpu, memory=machine.memory, disk=machine.disk)
+
+
+def base_image(machine: Machine) -> Image:
+    """What a machine starts from, or its snapshot is built on; Python is brought into what tasks' own authors made."""
+    if not machine.dockerfile:
+        return Image.base(machine.image or DEFAULT_IMAGE)
+    return Image().dockerfile_commands([machine.dockerfile, "USER root", f"RUN {_HAVE_PYTHON}", _STAY])
 
 
 def from_snapshot(machine: Machine) -> bool:
@@ -111,8 +125,8 @@ def _parameters(spec: SandboxSpec) -> CreateSandboxFromImageParams | CreateSandb
     }
     if from_snapshot(spec.machine):
         return CreateSandboxFromSnapshotParams.model_validate({**common, "snapshot": spec.machine.snapshot})
-    image = spec.machine.image or DEFAULT_IMAGE
-    return CreateSandboxFromImageParams.model_validate({**common, "image": image, "resources": resources(spec.machine)})
+    size = resources(spec.machine)
+    return CreateSandboxFromImageParams.model_validate({**common, "image": base_image(spec.machine), "resources": size})
 
 
 async def _take_over(sdk: AsyncDaytona, spec: SandboxSpec, patience: Patience) -> AsyncSandbox | None:

@@ -7,6 +7,7 @@ import logging
 import secrets
 import shlex
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -17,15 +18,12 @@ from pydantic import SecretStr
 
 from core.errors import ConfigurationError, InfrastructureError
 from core.redaction import redact
-from sandboxes.base import Endpoint, SandboxNotFound
+from sandboxes.base import Endpoint, Machine, SandboxNotFound
 from sandboxes.bundle import Bundle
 from sandboxes.daytona import inside
 from sandboxes.daytona.errors import DASHBOARD, explained, is_gone, persistently
 from sandboxes.daytona.patience import Patience
 
-ROOT = "/app"
-STATE = f"{ROOT}/{inside.STATE_NAME}"
-INSIDE = f"{STATE}/inside.py"
 PORT = 8000
 """A sandbox has its ports to itself."""
 
@@ -45,6 +43,31 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where in a sandbox our own files are."""
+
+    root: str
+    """The work directory, into which the bundle is unpacked, and in which nothing else is."""
+
+    @classmethod
+    def of(cls, machine: Machine) -> "Place":
+        """/app, unless that is the image's own."""
+        return cls("/opt/engine-bench" if machine.dockerfile else "/app")
+
+    @property
+    def state(self) -> str:
+        return f"{self.root}/{inside.STATE_NAME}"
+
+    @property
+    def inside(self) -> str:
+        return f"{self.state}/inside.py"
+
+    def command(self, verb: str, *arguments: str) -> str:
+        """Runs a verb of `inside.py`."""
+        return shlex.join(["python3", self.inside, verb, *arguments])
+
+
 def inside_source() -> bytes:
     """What is uploaded as `inside.py`."""
     return Path(inside.__file__).read_bytes()
@@ -58,10 +81,11 @@ def content_digest(bundle: Bundle) -> str:
 class Remote:
     """A sandbox that is (or was) started. Errors are in our words, and SandboxNotFound where it is gone."""
 
-    def __init__(self, box: AsyncSandbox, name: str, patience: Patience, *, blank: bool = False) -> None:
+    def __init__(self, box: AsyncSandbox, name: str, place: Place, patience: Patience, *, blank: bool = False) -> None:
         """`blank`: nothing was uploaded into it yet, for certain."""
         self.box = box
         self.name = name
+        self.place = place
         self.blank = blank
         self.held = False
         """What was to be uploaded was there already."""
@@ -81,7 +105,7 @@ class Remote:
             ConfigurationError: it refused, or the image has no Python.
             InfrastructureError: it failed, or nothing was uploaded yet.
         """
-        command = _command(verb, *arguments)
+        command = self.place.command(verb, *arguments)
         done = await self._call(f"run `{verb}`", lambda: self.box.process.exec(command, cwd="/", timeout=timeout))
         self._check(verb, int(done.exit_code), done.result)
         return done.result.removesuffix("\n")
@@ -98,7 +122,7 @@ class Remote:
         """Run a verb of `inside.py` that takes long, and show each line of its output as it comes."""
         # Until it has ended, nobody else can have it.
         session, self._session = await self.open_session(), None
-        request = SessionExecuteRequest(command=_command(verb, *arguments), run_async=True)
+        request = SessionExecuteRequest(command=self.place.command(verb, *arguments), run_async=True)
         begun = await self._call("run a command", lambda: self.box.process.execute_session_command(session, request))
         command_id = str(begun.cmd_id)
         lines = _Lines(show)
@@ -112,7 +136,7 @@ class Remote:
 
     async def start(self, env_file: str) -> None:
         """Start the task app, with the environment in a file that was uploaded before, and is used up."""
-        start = _command("start", env_file, str(PORT))
+        start = self.place.command("start", env_file, str(PORT))
         # Where nothing else was uploaded, nothing but this would remove the keys.
         command = f"{start} || (code=$?; rm -f {env_file}; exit $code)"
         request = SessionExecuteRequest(command=command)
@@ -221,10 +245,6 @@ async def together(*calls: Coroutine[Any, Any, T]) -> list[T]:
 
 def state_of(box: AsyncSandbox) -> str:
     return str(box.state.value) if box.state else "in no known state"
-
-
-def _command(verb: str, *arguments: str) -> str:
-    return shlex.join(["python3", INSIDE, verb, *arguments])
 
 
 class _Lines:

@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 from task_app import source_rules
 from task_app.benchmarks import harbor_files
 from task_app.benchmarks.base import NO_CACHE, Instance, InstanceSet, Reference, Task, Work
+from task_app.benchmarks.dockerfile import APP
 from task_app.benchmarks.harbor_files import HarborTask
-from task_app.benchmarks.harbor_image import APP
 from task_app.benchmarks.harbor_place import Places, ending, write_all
 from task_app.benchmarks.harbor_reward import VERIFIER, read_grade
 from task_app.benchmarks.harbor_work import apply_changes, collect_changes, make_way, snapshot
@@ -71,6 +71,10 @@ class Harbor:
 
     def instances(self, split: str | None = None) -> tuple[Instance, ...]:
         return self._instances.of(split)
+
+    def task(self, id: str) -> HarborTask:
+        """An instance's task, with its secrets."""
+        return self._tasks[id]
 
     def prepare(self, instance: Instance, workspace: Path) -> Task:
         """The workspace is /app. Programs of the task's image run on the loop that `warm` was called on."""

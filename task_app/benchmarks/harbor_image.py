@@ -2,22 +2,24 @@
 
 Of a Dockerfile only COPY and ADD lines count that take files from the task's `environment` folder. All else is what the
 given folder holds already; but a `setup.sh`, which puts a task's own files in their places, is run.
+
+Where the image itself was made by an engine, and the task app runs in it, the given folder is its /app, and the task
+adds what is its own (`dockerfile.split`).
 """
 
-import json
-import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from task_app.benchmarks import dockerfile
+from task_app.benchmarks.dockerfile import APP, SETUP, Instruction
+from task_app.benchmarks.harbor_toml import Config
 from task_app.benchmarks.harbor_work import make_way
 from task_app.errors import InfrastructureFailure
 
-APP = Path("/app")
 ROOT = "harbor-root"
 """Folder of a benchmark that holds what its images hold under /app; a task's own one is named by the task in it."""
-SETUP = "setup.sh"
 _ENVIRONMENT = PurePosixPath("/environment")
 """Where a `setup.sh` runs that no Dockerfile copies anywhere, with the environment folder around it."""
 
@@ -38,6 +40,20 @@ def image_root(folder: Path, task: str) -> Path:
     return root / task if (root / task).is_dir() else root
 
 
+def settle(folder: Path, app: Path) -> None:
+    """Take the image that this task app runs in for that of the benchmark's tasks; `app` is its /app."""
+    root = folder / ROOT
+    root.unlink(missing_ok=True)
+    root.symlink_to(app)
+
+
+def additions(folder: Path, environment: Path, config: Config) -> Sequence[Instruction]:
+    """What of a task's Dockerfile is to be added to `image_root`. Bundles hold no links, so `settle` made one."""
+    if not (folder / ROOT).is_symlink():
+        return dockerfile.read(environment)
+    return () if config.environment.docker_image else dockerfile.split(environment).own
+
+
 @dataclass(frozen=True)
 class Staged:
     """What a task's environment adds to the image."""
@@ -48,10 +64,10 @@ class Staged:
     """Where in the image the script is that has yet to run; None if there is none."""
 
 
-def stage(environment: Path, app: Path, outside: Path) -> Staged:
-    """Copy what the Dockerfile copies: into `app` what belongs to /app, else into `outside`, an empty folder."""
+def stage(environment: Path, instructions: Sequence[Instruction], app: Path, outside: Path) -> Staged:
+    """Copy what the instructions copy: into `app` what belongs to /app, else into `outside`, an empty folder."""
     setup = None
-    for source, target in _copies(environment):
+    for source, target in (copied for instruction in instructions for copied in instruction.copied):
         folder, name = _place(target, app, outside)
         if source.is_dir():
             shutil.copytree(source, folder / name, symlinks=True, dirs_exist_ok=True)
@@ -61,7 +77,8 @@ def stage(environment: Path, app: Path, outside: Path) -> Staged:
             setup = target
         elif (source / SETUP) == environment / SETUP:
             setup = target / SETUP
-    if setup is None and (environment / SETUP).is_file():
+    has_run = any(map(dockerfile.runs_setup, dockerfile.read(environment)))
+    if setup is None and (environment / SETUP).is_file() and not has_run:
         shutil.copytree(environment, outside / _ENVIRONMENT.relative_to("/"), dirs_exist_ok=True)
         setup = _ENVIRONMENT / SETUP
     return Staged(outside, setup)
@@ -73,49 +90,3 @@ def _place(target: PurePosixPath, app: Path, outside: Path) -> tuple[Path, str]:
     if inside.is_relative_to(APP):
         return app, str(inside.relative_to(APP))
     return outside, str(inside.relative_to("/"))
-
-
-def _copies(environment: Path) -> Iterator[tuple[Path, PurePosixPath]]:
-    """Source in the environment folder, and absolute target, of each file or folder that a Dockerfile copies."""
-    dockerfile = environment / "Dockerfile"
-    directory = PurePosixPath("/")
-    for instruction, words in _instructions(dockerfile.read_text() if dockerfile.is_file() else ""):
-        if instruction == "WORKDIR" and words:
-            directory /= words[0]
-        if instruction not in ("COPY", "ADD") or any(word.startswith("--from") for word in words):
-            continue
-        *patterns, target = [word for word in words if not word.startswith("--")] or [""]
-        sources = [source for pattern in patterns for source in _matching(environment, pattern)]
-        for source in sources:
-            into = target.endswith("/") or len(sources) > 1
-            yield source, directory / target / source.name if into and not source.is_dir() else directory / target
-
-
-def _matching(environment: Path, pattern: str) -> Iterator[Path]:
-    """Nothing for what is not there: such files came with the given /app."""
-    relative = pattern.lstrip("/").removeprefix("./")
-    if relative in ("", "."):
-        yield environment
-    elif ".." not in PurePosixPath(relative).parts and "://" not in relative:
-        yield from sorted(environment.glob(relative))
-
-
-def _instructions(dockerfile: str) -> Iterator[tuple[str, list[str]]]:
-    lines = [line for line in dockerfile.splitlines() if not line.lstrip().startswith("#")]
-    for line in "\n".join(lines).replace("\\\n", " ").splitlines():
-        instruction, _, rest = line.strip().partition(" ")
-        if instruction.upper() in ("WORKDIR", "COPY", "ADD"):
-            yield instruction.upper(), _words(rest.strip())
-
-
-def _words(text: str) -> list[str]:
-    """Of the shell form or the JSON form."""
-    if text.startswith("["):
-        try:
-            return [str(word) for word in json.loads(text)]
-        except ValueError:
-            pass
-    try:
-        return shlex.split(text)
-    except ValueError:
-        return text.split()

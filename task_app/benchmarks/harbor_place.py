@@ -10,8 +10,9 @@ from pathlib import Path
 
 from task_app.benchmarks import harbor_image, harbor_toml
 from task_app.benchmarks.base import StoredFile
+from task_app.benchmarks.dockerfile import APP, SETUP
 from task_app.benchmarks.harbor_files import HarborTask
-from task_app.benchmarks.harbor_image import APP, Staged
+from task_app.benchmarks.harbor_image import Staged
 from task_app.benchmarks.harbor_toml import Healthcheck
 from task_app.build_cache import BuildCache
 from task_app.errors import InfrastructureFailure
@@ -74,8 +75,9 @@ class Places:
     async def furnish(self, task: HarborTask, app: Path) -> None:
         """Fill an empty folder with what the task's image holds under /app, and wait until it is healthy."""
         await asyncio.to_thread(_copy, await self.image(task), app)
+        added = harbor_image.additions(self._folder, task.environment, task.config)
         with self.temporary() as outside:
-            staged = await asyncio.to_thread(harbor_image.stage, task.environment, app, outside)
+            staged = await asyncio.to_thread(harbor_image.stage, task.environment, added, app, outside)
             if staged.setup is not None:
                 await self._set_up(task, app, staged)
         if (healthcheck := task.config.environment.healthcheck) is not None:
@@ -145,9 +147,7 @@ class Places:
             task, app, ["/bin/sh", "-c", script, str(staged.setup)], timeout=_SETUP_TIMEOUT, binds=tuple(binds)
         )
         if completed.exit_code != 0:
-            raise InfrastructureFailure(
-                f"{task.environment / harbor_image.SETUP} failed: {ending(completed)}. Check the benchmark."
-            )
+            raise InfrastructureFailure(f"{task.environment / SETUP} failed: {ending(completed)}. Check the benchmark.")
 
     async def _await_health(self, task: HarborTask, app: Path, check: Healthcheck) -> None:
         loop = asyncio.get_running_loop()

@@ -18,10 +18,11 @@ from sandboxes.conformance import BackendHarness
 from sandboxes.daytona import DaytonaBackend
 from sandboxes.daytona.labels import labels_for
 from sandboxes.daytona.patience import Patience
-from sandboxes.daytona.remote import STATE
+from sandboxes.daytona.remote import Place
 from tests.daytona_emulator import Emulator
 from tests.daytona_emulator.journal import Entry
 
+STATE = Place("/app").state
 KILL = f"""
 pid=$(cat {STATE}/pid) && kill -9 $pid
 while [ ! -e {STATE}/exit_code ]; do sleep 0.05; done

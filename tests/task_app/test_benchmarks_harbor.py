@@ -8,6 +8,7 @@ import pytest
 
 from task_app.benchmarks import BenchmarkError, open_benchmark
 from task_app.benchmarks.base import StoredFile, Task
+from task_app.benchmarks.dockerfile import read as read_dockerfile
 from task_app.benchmarks.harbor_files import load
 from task_app.benchmarks.harbor_image import image_root, stage
 from task_app.benchmarks.harbor_reward import read_grade
@@ -223,7 +224,7 @@ def test_what_a_dockerfile_copies(
         (environment / name).write_text(text)
     (tmp_path / "app").mkdir()
     (tmp_path / "outside").mkdir()
-    staged = stage(environment, tmp_path / "app", tmp_path / "outside")
+    staged = stage(environment, read_dockerfile(environment), tmp_path / "app", tmp_path / "outside")
     assert str(staged.setup) == setup
     assert _names(tmp_path / "app") >= set(app)
     assert _names(tmp_path / "outside") >= set(outside)
@@ -238,7 +239,7 @@ def test_nothing_is_copied_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "app").mkdir()
     (tmp_path / "app/link").symlink_to(tmp_path / "elsewhere")
-    stage(tmp_path / "environment", tmp_path / "app", tmp_path / "outside")
+    stage(tmp_path / "environment", read_dockerfile(tmp_path / "environment"), tmp_path / "app", tmp_path / "outside")
     assert (tmp_path / "app/link/a").read_text() == "new"
     assert _names(tmp_path / "elsewhere") == set()
 
