@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from core.settings import Settings
-from flows.parameters import BenchmarkName, Parameters
+from flows.parameters import AgentName, BenchmarkName, Parameters
 from sandboxes.base import Machine
 
 if TYPE_CHECKING:  # the SDK takes a second to import
@@ -27,6 +27,7 @@ def build(
     *,
     benchmark: BenchmarkName = "sample",
     path: str = "",
+    agent: AgentName = "opencode",
     image: str = "",
     cpu: int = Machine().cpu,
     memory: int = Machine().memory,
@@ -40,6 +41,8 @@ def build(
         What the snapshot holds, beside the task app and its requirements.
     path
         Folder of the benchmark `harbor`; for `engine-bench`, instead of ENGINE_BENCH_DIR.
+    agent
+        Whose program it holds, too.
     image
         Registry image with Python 3.11 or newer to build on; empty takes the usual one.
     cpu
@@ -50,7 +53,7 @@ def build(
         Their disk, GiB.
     """
     machine = {"image": image, "cpu": cpu, "memory": memory, "disk": disk}
-    asyncio.run(_build(Parameters(backend="daytona", benchmark=benchmark, path=path, **machine)))
+    asyncio.run(_build(Parameters(backend="daytona", benchmark=benchmark, path=path, agent=agent, **machine)))
 
 
 @app.command(name="list")

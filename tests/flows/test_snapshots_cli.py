@@ -36,12 +36,12 @@ def typed(emu: Emulator | None, cwd: Path, *words: str, **variables: str) -> sub
 
 async def test_a_snapshot_is_built_listed_and_deleted(tmp_path: Path) -> None:
     async with emulator() as emu:
-        built = typed(emu, tmp_path, "build", "--benchmark", "hello-world", "--cpu", "3")
+        built = typed(emu, tmp_path, "build", "--benchmark", "hello-world", "--agent", "gold", "--cpu", "3")
         assert built.returncode == 0, built.stderr
         name = built.stdout.split()[0]
         assert re.fullmatch(rf"{PREFIX}[0-9a-f]{{16}} is built\n", built.stdout)
         assert "inside.py install" in built.stderr
-        again = typed(emu, tmp_path, "build", "--benchmark", "hello-world", "--cpu", "3")
+        again = typed(emu, tmp_path, "build", "--benchmark", "hello-world", "--agent", "gold", "--cpu", "3")
         assert again.stdout == f"{name} was there already\n"
         assert re.search(rf"{name}.*active.*3", typed(emu, tmp_path, "list").stdout)
         assert typed(emu, tmp_path, "delete", name).stdout == f"{name} is deleted\n"
