@@ -21,6 +21,7 @@ class FailureKind(StrEnum):
     WRONG_ANSWER = "wrong-answer"
     AGENT_TIMEOUT = "agent-timeout"
     TURN_LIMIT = "turn-limit"
+    DISK_EXCEEDED = "disk-exceeded"
     AGENT_FAILED = "agent-failed"
 
 

@@ -25,6 +25,7 @@ from task_app.contracts import (
     RolloutResponse,
     RolloutStatus,
 )
+from task_app.disk import DiskExceeded, bounded
 from task_app.errors import InfrastructureFailure, InvalidRequest
 from task_app.grade import Failure, FailureKind, Grade
 from task_app.isolation import Isolation, Level
@@ -141,7 +142,10 @@ class Performer:
         )
         if task.timeout is not None:
             policy = policy.model_copy(update={"timeout": min(policy.timeout, task.timeout)})
-        return await agent.run(task, policy, context)
+        try:
+            return await bounded(agent.run(task, policy, context), folder)
+        except DiskExceeded as error:
+            return AgentOutcome(failure=Failure(FailureKind.DISK_EXCEEDED, f"{agent.name} {error}"))
 
     async def _collect_and_grade(self, instance: Instance, task: Task) -> tuple[Work, Grade]:
         try:
