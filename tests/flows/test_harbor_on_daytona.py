@@ -1,5 +1,6 @@
 """Tasks of the Harbor layout in Daytona sandboxes: each environment becomes a snapshot, built from its Dockerfile."""
 
+import json
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -51,21 +52,26 @@ def dataset(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("agent", "rewards"), [("gold", [1.0, 1.0, 1.0, 1.0]), ("noop", [0.3, 0.3, 0.3, 0.0])])
-async def test_each_environment_is_a_snapshot_and_has_a_sandbox(
-    command_line: CommandLine, dataset: Path, agent: str, rewards: list[float]
-) -> None:
+async def test_each_environment_is_a_snapshot_and_has_a_sandbox(command_line: CommandLine, dataset: Path) -> None:
     async with emulator() as emu:
         skip_without_commands(emu)
-        words = ("run", "--daytona", "--agent", agent, "--benchmark", "harbor", "--path", str(dataset), "--json")
-        done = command_line(*words, **environment(emu))
-        assert done.code == 0, done.stderr
-        assert [rollout["reward"] for rollout in done.document["rollouts"]] == rewards
-        assert await emu.sandboxes() == []
+        assert rewards(command_line, emu, dataset, "gold") == [1.0, 1.0, 1.0, 1.0]
         snapshots = await made(emu, "/snapshots")
+        assert rewards(command_line, emu, dataset, "noop") == [0.3, 0.3, 0.3, 0.0]
+        assert await made(emu, "/snapshots") == snapshots, "the second run built anew"
         sandboxes = await made(emu, "/sandbox")
+        assert await emu.sandboxes() == []
     assert Counter((each["cpu"], each["memory"]) for each in snapshots) == {(2, 8): 1, (3, 5): 1}
-    assert [each["snapshot"] for each in sandboxes] == [each["name"] for each in snapshots]
+    assert [each["snapshot"] for each in sandboxes] == 2 * [each["name"] for each in snapshots]
+
+
+def rewards(command_line: CommandLine, emu: Emulator, dataset: Path, agent: str) -> list[float]:
+    """In seed order, of a run of its own."""
+    words = ("run", "--daytona", "--agent", agent, "--benchmark", "harbor", "--path", str(dataset), "--json")
+    process = command_line.start(*words, **environment(emu))
+    stdout, stderr = process.communicate()
+    assert process.returncode == 0, stderr
+    return [rollout["reward"] for rollout in json.loads(stdout)["rollouts"]]
 
 
 async def made(emu: Emulator, path: str) -> list[dict[str, object]]:
