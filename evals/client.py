@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,9 +20,19 @@ from evals.traces import download_traces
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-SHORTEST_POLL = 0.05
-LONGEST_POLL = 2.0
-"""Seconds between polls: a job of no work is noticed at once, a long one polled seldom."""
+
+@dataclass(frozen=True)
+class Pace:
+    """How often a job is polled. Each poll is a call of EvalJob's, which sets up TLS for it: some 40 ms of a core."""
+
+    shortest: float = 0.05
+    longest: float = 2.0
+    """Seconds between polls: a job of no work is noticed at once, a long one polled seldom."""
+    growth: float = 1.2
+    pause: Callable[[str, float], Awaitable[None]] = lambda _job_id, seconds: asyncio.sleep(seconds)
+    """Waits for so many seconds, or until the job of this id has ended, where that can be known."""
+
+
 POLL_TRIES = 8
 """Failed calls in a row until the eval service counts as unreachable: about a quarter of a minute."""
 CANCEL_TIMEOUT = 15.0
@@ -49,8 +60,11 @@ class EvalClient:
     `share_headers` hands a task app's headers to the service without sending them; only the embedded one can.
     """
 
-    def __init__(self, url: str, api_key: SecretStr, *, share_headers: ShareHeaders | None = None) -> None:
+    def __init__(
+        self, url: str, api_key: SecretStr, *, share_headers: ShareHeaders | None = None, pace: Pace = Pace()
+    ) -> None:
         self.url = url
+        self._pace = pace
         self._api_key = api_key
         self._share_headers = share_headers
 
@@ -128,7 +142,7 @@ class EvalClient:
 
     async def _wait(self, job: SynthJob, total: int, on_progress: OnProgress | None) -> tuple[JobStatus, str | None]:
         """Poll until the job has ended."""
-        pause, told = SHORTEST_POLL, None
+        pause, told = self._pace.shortest, None
         while True:
             document = await _patiently(job.status)
             status, progress = self._status(document), _progress(document, total)
@@ -137,8 +151,8 @@ class EvalClient:
                 told = progress
             if status in TERMINAL:
                 return status, document.get("error")
-            await asyncio.sleep(pause)
-            pause = min(1.2 * pause, LONGEST_POLL)
+            await self._pace.pause(job.id, pause)
+            pause = min(self._pace.growth * pause, self._pace.longest)
 
     def _status(self, document: dict[str, Any]) -> JobStatus:
         status = str(document.get("status")).lower()

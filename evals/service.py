@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from core.errors import ConfigurationError, EngineBenchError
-from evals.client import EvalClient
+from evals.client import EvalClient, Pace
 from evals.jobs import Job, JobRunner, RolloutLocks, Turn
 from evals.models import INTERRUPTED, TERMINAL, JobStatus
 from evals.protocol import JobRequest
@@ -48,7 +48,9 @@ class EvalService:
 
     def client(self) -> EvalClient:
         """A client of this service."""
-        return EvalClient(self.url, self.api_key, share_headers=self.share_headers)
+        # the end of a job is noticed at once, so that polls are for its progress alone
+        pace = Pace(shortest=0.2, longest=10.0, growth=1.5, pause=self._until_ended)
+        return EvalClient(self.url, self.api_key, share_headers=self.share_headers, pace=pace)
 
     def share_headers(self, task_app_url: str, headers: Mapping[str, SecretStr]) -> None:
         """Send these to the task app at this URL; they are secrets that must not travel in a job."""
@@ -93,6 +95,13 @@ class EvalService:
         """End what still runs; a new job of the same run completes it."""
         reason = f"{INTERRUPTED}: the eval service was stopped."
         await asyncio.gather(*(self._stop(job_id, "failed", reason) for job_id in list(self._running)))
+
+    async def _until_ended(self, job_id: str, timeout: float) -> None:
+        """Wait until a job of this process has ended, at most `timeout` seconds."""
+        if task := self._running.get(job_id):
+            await asyncio.wait([task], timeout=timeout)
+        elif job_id not in self._jobs:
+            await asyncio.sleep(timeout)
 
     async def _stop(self, job_id: str, status: JobStatus, reason: str) -> None:
         task = self._running.get(job_id)

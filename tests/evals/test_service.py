@@ -662,3 +662,16 @@ async def test_a_run_can_not_go_on_as_a_rescoring(service: EvalService, make_req
     await service.client().run(make_request(seeds=[0]))
     with pytest.raises(ConfigurationError, match="another benchmark"):
         await service.client().run(make_request(seeds=[1], rescore="run-0"))
+
+
+async def test_the_end_of_a_job_is_noticed_at_once_however_seldom_it_is_polled(
+    service: EvalService, task_app: ScriptedTaskApp, make_request: Make
+) -> None:
+    task_app.held = {0}
+    client = service.client()
+    client._pace = replace(client._pace, shortest=1000, longest=1000)
+    running = asyncio.create_task(client.run(make_request(seeds=[0])))
+    await task_app.is_asked_for(0)
+    task_app.release()
+    async with asyncio.timeout(60):
+        assert (await running).status == "completed"
