@@ -11,7 +11,7 @@ from tests.deployments.browser import RunForm, chromium, opened, ui_url
 from tests.deployments.service import Person, Server, Service, rust
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
-SETTLING = 3000
+SETTLING = 10_000
 """Milliseconds; the graph of a run is drawn in an animation whose end nothing announces."""
 
 

@@ -99,7 +99,7 @@ class Server:
 
     def __init__(self, api_url: str) -> None:
         self.api_url = api_url
-        self.http = httpx.Client(base_url=f"{api_url}/", timeout=30, trust_env=False)
+        self.http = httpx.Client(base_url=f"{api_url}/", timeout=PATIENCE, trust_env=False)
 
     def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
         """Like Prefect's own client it asks again where the database was busy."""

@@ -43,6 +43,8 @@ def test_each_parameter_has_its_description_and_a_widget_with_its_default(form: 
         expect(form.field(name)).to_contain_text(str(field.description))
         if get_args(field.annotation) and isinstance(field.default, str):
             expect(form.choice(name)).to_have_text(field.default)
+        elif isinstance(field.default, bool):
+            expect(form.widget(name).get_by_role("switch")).to_be_checked(checked=field.default)
         elif isinstance(field.default, int):
             expect(form.widget(name).get_by_role("spinbutton")).to_have_value(str(field.default))
         elif isinstance(field.default, str):

@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 import pytest
+from filelock import FileLock
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
@@ -86,11 +87,12 @@ class Run:
     def process(self) -> psutil.Process:
         """The one that runs the flow."""
 
-        def look() -> psutil.Process | None:
-            engines = [*self.person.running("prefect.engine"), *self.person.running("prefect.flow_engine")]
-            return next((engine for engine in engines if self.id in str(engine.environ())), None)
+        return eventually(self.engines, f"the process of run {self.id}")[0]
 
-        return eventually(look, f"the process of run {self.id}")
+    def engines(self) -> list[psutil.Process]:
+        """The processes that run the flow now."""
+        candidates = [*self.person.running("prefect.engine"), *self.person.running("prefect.flow_engine")]
+        return [engine for engine in candidates if self.id in _environment(engine)]
 
     def nothing_is_left(self) -> bool:
         return not self.folder.exists() and not self.person.running(self.sandbox)
@@ -128,9 +130,11 @@ def no_answer() -> Iterator[str]:
 
 
 def held_in_provision(run: Run) -> None:
+    """By somebody else who works on the sandbox."""
+    run.folder.parent.mkdir(parents=True, exist_ok=True)
     run.begin()
-    run.folder.mkdir(parents=True)
-    run.held.enter_context(slow_file(run, "owner.json"))
+    # let go of by another thread
+    run.held.enter_context(FileLock(f"{run.folder}.lock", thread_local=False))
 
 
 def held_in_upload(run: Run) -> None:
@@ -196,6 +200,13 @@ def _provision(run: Run) -> None:
     asyncio.run(backend.provision(spec))
 
 
+def _environment(process: psutil.Process) -> str:
+    try:
+        return str(process.environ())
+    except psutil.Error:
+        return ""  # it has just ended
+
+
 def _task_app(run: Run) -> int | None:
     """Its pid, once the step that has started it is over."""
     try:
@@ -214,7 +225,7 @@ def test_a_run_that_is_cancelled_cleans_up(run: Run, step: str):
     assert state["type"] == "CANCELLED", state
     assert run.server.tasks(run.id)["cleanup"] == "Completed"
     assert run.nothing_is_left()
-    eventually(lambda: not [1 for engine in run.person.running("engine") if run.id in str(engine.environ())], "its end")
+    eventually(lambda: not run.engines(), "its end")
     if step != "cleanup":
         assert run.document()["status"] == "cancelled"
 
