@@ -8,7 +8,7 @@ from prefect.logging import get_run_logger
 from prefect.runtime import deployment
 from pydantic import ValidationError
 
-from core.errors import ConfigurationError
+from core.errors import ConfigurationError, InfrastructureError
 from core.settings import Settings
 from evals.models import Progress
 from evals.store import Store, StoredRun
@@ -87,7 +87,20 @@ class Report:
         self._versions |= versions
 
     async def conclude(self, lane_errors: Sequence[BaseException | None] | None) -> ResultDocument:
-        """Write the result document and its artifacts; `lane_errors` is None where the run was cut short."""
+        """Write the result document and its artifacts; `lane_errors` is None where the run was cut short.
+
+        Raises:
+            InfrastructureError: they can't be written.
+        """
+        try:
+            return await self._conclude(lane_errors)
+        except OSError as error:
+            raise InfrastructureError(
+                f"The results can't be written to {self.folder.path}: {error.strerror}. "
+                "Make room there and resume the run: what was scored is in the results store."
+            ) from error
+
+    async def _conclude(self, lane_errors: Sequence[BaseException | None] | None) -> ResultDocument:
         rows = await self._store.rows(self._plan.run_id)
         paths = {
             row.correlation_id: self.folder.write_artifacts(
