@@ -103,19 +103,20 @@ class LocalServer:
         self._record.unlink(missing_ok=True)
         return record
 
-    def _start(self, tries: int = 3) -> ServerRecord:
-        """A server that answers; another port where somebody else has taken the first one meanwhile."""
-        record = self._spawn()
+    def _start(self) -> ServerRecord:
+        """A server that answers; at any port where somebody else has taken the first one meanwhile."""
+        record = self._spawn(_free_port(DEFAULT_PORT))
         try:
             self._await_answer(record)
         except InfrastructureError:
-            if tries == 1 or _free_port(record.port) == record.port:
+            if _is_free(record.port):
                 raise
-            return self._start(tries - 1)
+            # not the next one: others who start a server just now would meet us there again
+            record = self._spawn(_free_port(0))
+            self._await_answer(record)
         return record
 
-    def _spawn(self) -> ServerRecord:
-        port = _free_port(DEFAULT_PORT)
+    def _spawn(self, port: int) -> ServerRecord:
         environment = os.environ | {
             "PREFECT_HOME": str(self.home),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -197,12 +198,18 @@ def _listens(record: ServerRecord) -> bool:
 
 
 def _free_port(wanted: int) -> int:
-    for port in (*range(wanted, wanted + 50), 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    raise InfrastructureError("No port is free on 127.0.0.1.")
+    """The wanted one or one after it; any where those are taken, or where 0 is wanted."""
+    if wanted:
+        for port in range(wanted, wanted + 50):
+            if _is_free(port):
+                return port
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def _is_free(port: int) -> bool:
+    try:
+        with socket.create_server(("127.0.0.1", port)):
+            return True
+    except OSError:
+        return False

@@ -2,7 +2,6 @@
 
 import asyncio
 import secrets
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from task_app.agents.base import AgentContext
 from task_app.agents.programs import Installed
 from task_app.benchmarks.base import Task
 from task_app.doors import Door
+from task_app.errors import InfrastructureFailure
 from task_app.isolation import SYSTEM_PATH, Isolation, Jail, Limits
 from task_app.jail_root import Bind
 from task_app.processes import Completed, OnOutput
@@ -128,8 +128,11 @@ class Workplace:
 
 
 async def _toolchain(workspace: Path) -> Toolchain | None:
-    """None where there is no Rust: not every benchmark needs it."""
-    return await Toolchain.detect(workspace) if shutil.which("cargo") else None
+    """None where there is no Rust that works: a benchmark that needs it has not become ready there."""
+    try:
+        return await Toolchain.detect(workspace)
+    except InfrastructureFailure:
+        return None
 
 
 def _free_uid() -> int:

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,17 @@ async def test_files_that_it_names_are_there(tmp_path: Path) -> None:
     script.write_text("#!/bin/sh\necho ran with $1\n")
     script.chmod(0o755)
     assert "ran with x" in (await run(tmp_path, f"'{script}' x")).log
+
+
+async def test_it_needs_no_rust_that_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with rustup before it has a toolchain: its programs are there, and fail."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("cargo", "rustc"):
+        (programs / name).write_text("#!/bin/sh\necho no default toolchain >&2; exit 1\n")
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    assert (await run(tmp_path, "echo done")).log == "done\n"
 
 
 async def test_it_reaches_the_model_without_holding_the_key(tmp_path: Path) -> None:
