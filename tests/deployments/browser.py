@@ -7,12 +7,14 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 from tests.deployments.service import PATIENCE, Server
 
+PRESSES = 3
 FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -97,10 +99,18 @@ class RunForm:
         expect(self.page.get_by_role("option")).to_have_count(0)
 
     def press_run(self) -> "RunPage":
-        """Press the button and go to the run's page. The UI offers a link to it, but only for a few seconds."""
-        with self.page.expect_response(re.compile(r"/create_flow_run$")) as created:
-            self.run.click()
-        return RunPage(self.page, self._server, str(created.value.json()["id"]))
+        """Press the button and go to the run's page. The UI offers a link to it, but only for a few seconds.
+
+        Once more, as a person would, where the server says that its database is busy.
+        """
+        for _ in range(PRESSES):
+            with self.page.expect_response(re.compile(r"/create_flow_run$")) as created:
+                self.run.click()
+            answer = created.value
+            if answer.status != HTTPStatus.SERVICE_UNAVAILABLE:
+                break
+        assert answer.ok, answer.text()
+        return RunPage(self.page, self._server, str(answer.json()["id"]))
 
 
 class RunPage:

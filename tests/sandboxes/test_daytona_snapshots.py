@@ -17,6 +17,7 @@ from sandboxes.conformance_kit import NONCE, READY, stand_in_bundle, started
 from sandboxes.daytona import DaytonaBackend, images, snapshots
 from sandboxes.daytona.images import Definition, define
 from sandboxes.daytona.labels import labels_for
+from sandboxes.written import writing
 from tests.daytona_emulator import Emulator, emulator
 from tests.daytona_emulator.isolation import CHECKOUT
 from tests.sandboxes.daytona_harness import DaytonaHarness, new_spec, sdk_for, skip_without_commands
@@ -168,7 +169,7 @@ def _without_context(dockerfile: Path) -> Iterator[str]:
         if line.startswith("COPY "):
             _, source, target = line.split()
             yield f"RUN mkdir -p {Path(target).parent}"
-            yield from (f"RUN {step}" for step in images._write(target, (CHECKOUT / source).read_bytes()))
+            yield from (f"RUN {step}" for step in writing(target, (CHECKOUT / source).read_bytes()))
         else:
             yield line
 
