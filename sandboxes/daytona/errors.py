@@ -6,6 +6,7 @@ The SDK's own exceptions carry response headers and URLs, so ours never chain to
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeVar
 
 from daytona import DaytonaConnectionError, DaytonaError, DaytonaTimeoutError
@@ -23,7 +24,7 @@ KEY_REQUIRED = (
 
 _DAEMON = "DAYTONA_DAEMON"
 _QUOTA = ("limit exceeded", "limit reached", "quota")
-_LONGEST_PAUSE = 5.0
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ async def persistently(doing: str, call: Callable[[], Awaitable[T]], patience: f
     """
     retrying = AsyncRetrying(
         retry=retry_if_exception(is_passing),
-        wait=_pause,
+        wait=partial(_pause, patience),
         # A wait that Daytona asks for may be longer than we have.
         stop=stop_before_delay(patience),
         before_sleep=lambda attempt: logger.info("Daytona failed to %s, trying again: %s", doing, _reason(attempt)),
@@ -146,9 +147,11 @@ async def patiently(pause: float, deadline: float) -> bool:
 _backoff = wait_random_exponential(multiplier=0.25, max=_LONGEST_PAUSE)
 
 
-def _pause(attempt: RetryCallState) -> float:
+def _pause(patience: float, attempt: RetryCallState) -> float:
+    """What Daytona asks for, else a random pause; at most half of what is left, so that the last try comes late."""
     error = attempt.outcome.exception() if attempt.outcome else None
-    return (error and retry_after(error)) or _backoff(attempt)
+    left = patience - (attempt.seconds_since_start or 0)
+    return (error and retry_after(error)) or min(_backoff(attempt), max(left / 2, _SHORTEST_PAUSE))
 
 
 def _reason(attempt: RetryCallState) -> str:

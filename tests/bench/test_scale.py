@@ -11,6 +11,7 @@ from tests.bench.scale import run_once
 from tests.task_app.grading_fixtures import open_directory
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["classic", "harbor"])
 async def test_slots_are_reused_and_builds_are_kept(layout: str, tmp_path: Path) -> None:
     with open_directory() as home:

@@ -69,6 +69,7 @@ def test_an_unknown_run_is_named(command_line: CommandLine) -> None:
     assert "no run 'nobody'" in resumed.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sandboxes", ["1", "2"])
 def test_a_lane_that_loses_its_sandbox_goes_on(command_line: CommandLine, sandboxes: str) -> None:
     process = command_line.start(*MANY, "--sandboxes", sandboxes, "--json")
@@ -111,6 +112,7 @@ def _document(command_line: CommandLine) -> dict[str, Any]:
     return json.loads(next((command_line.cwd / "results").glob("*/result.json")).read_text())  # type: ignore[no-any-return]
 
 
+@pytest.mark.slow
 def test_a_run_that_is_interrupted_twice_is_completed(command_line: CommandLine) -> None:
     process = command_line.start(*MANY)
     _await_rollouts(process)

@@ -4,11 +4,13 @@ import asyncio
 from pathlib import Path
 
 import httpx
+import pytest
 
 from core.settings import Settings
 from flows.server import LocalServer
 
 
+@pytest.mark.slow
 async def test_two_that_start_at_once_get_a_server_each(tmp_path: Path) -> None:
     servers = [LocalServer(Settings(data_dir=tmp_path / name)) for name in ("one", "other")]
     try:

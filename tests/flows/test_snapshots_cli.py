@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from pydantic import SecretStr
 
@@ -34,6 +35,7 @@ def typed(emu: Emulator | None, cwd: Path, *words: str, **variables: str) -> sub
     )
 
 
+@pytest.mark.slow
 async def test_a_snapshot_is_built_listed_and_deleted(tmp_path: Path) -> None:
     async with emulator() as emu:
         built = typed(emu, tmp_path, "build", "--benchmark", "hello-world", "--agent", "gold", "--cpu", "3")
