@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 _CHUNK = 64 * 1024
 _CONNECT_TIMEOUT = 30.0
+_LAST_WORDS = 1.0
+"""Seconds for connections to end once the agent is gone."""
 _BEGINNING = 4096
 """Bytes of an answer that are looked at if it is an error."""
 _OURS = {
@@ -172,10 +174,12 @@ class Gateway:
         finally:
             leaving.cancel()
             model[1].close()
+        status = int(answer.line.split(" ")[1])
+        if status >= 400:  # an agent may leave as soon as it has read that, before the model hangs up
+            return _problem(status, answer.line, begun)
         if leaving.done():
             raise _AgentLeft
-        status = int(answer.line.split(" ")[1])
-        return _problem(status, answer.line, begun) if status >= 400 else None
+        return None
 
     async def _receive(self, model: asyncio.StreamReader, agent: asyncio.StreamWriter) -> bytes:
         """Pass on an answer's body. Returns the beginning of it.
@@ -247,6 +251,8 @@ async def opened(
         try:
             yield gateway
         finally:
+            if connections:  # the agent is gone, so they end by themselves, with what they still have to tell
+                await asyncio.wait(connections, timeout=_LAST_WORDS)
             for task in (serving, *connections):
                 task.cancel()
             await asyncio.wait((serving, *connections))

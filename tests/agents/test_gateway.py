@@ -64,6 +64,26 @@ async def test_who_does_not_know_the_address_gets_nothing(model: ScriptedModel) 
     assert model.asked["one"] == []
 
 
+async def test_a_refusal_is_known_also_where_the_agent_hangs_up_first() -> None:
+    """Its length tells an agent that it has all of it; the model may keep the connection for longer."""
+    body = json.dumps({"error": {"message": "unheard of", "code": "model_not_found"}}).encode()
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        async with opened(
+            Endpoint(url, SecretStr(KEY), "THE_KEY", proxied=True), 20, Door.on_this_machine()
+        ) as gateway:
+            assert (await ask(gateway)).status_code == 404
+    assert gateway.trouble is not None
+    assert (gateway.trouble.status, gateway.trouble.message) == (404, "unheard of")
+
+
 async def test_a_refusal_is_passed_on_and_known(model: ScriptedModel) -> None:
     async with opened(
         target(model, Refuse(429, "no money", "insufficient_quota", times=1), Say("hi")), 5, Door.on_this_machine()
