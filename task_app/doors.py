@@ -8,12 +8,15 @@ import asyncio
 import contextlib
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 _LAUNCHER = Path(__file__).with_name("jail_network.py")
 _LOOPBACK = "127.0.0.1"
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]]
+"""Serves one connection, and closes it."""
 
 
 class Door:
@@ -91,3 +94,35 @@ def entrance(doors: Sequence[Door]) -> Iterator[Entrance]:
             yield opening
         finally:
             loop.remove_reader(ours)
+
+
+@contextlib.asynccontextmanager
+async def answered(door: Door, serve: Serve, limit: int, last_words: float = 0) -> AsyncIterator[None]:
+    """Serve every connection that comes to a door, which may open later; at the end they are all gone.
+
+    Args:
+        limit: bytes that a reader looks ahead for a separator.
+        last_words: seconds that connections have then to end by themselves.
+    """
+    connections: set[asyncio.Task[None]] = set()
+
+    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(serve(reader, writer))
+        connections.add(task)
+        task.add_done_callback(connections.discard)
+
+    async def accept() -> None:
+        server = await asyncio.start_server(connected, sock=await door.listening, limit=limit)
+        await server.serve_forever()
+
+    accepting = asyncio.create_task(accept())
+    try:
+        yield
+    finally:
+        if connections and last_words:
+            await asyncio.wait(connections, timeout=last_words)
+        for task in (accepting, *connections):
+            task.cancel()
+        await asyncio.wait((accepting, *connections))
+    if not accepting.cancelled():
+        accepting.result()

@@ -17,10 +17,10 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from task_app.agents.hosted_tools import reaching_out
-from task_app.agents.http1 import HEAD_LIMIT, Head, Headers, read_body
 from task_app.agents.inference import Endpoint
 from task_app.agents.trajectory import Problem
-from task_app.doors import Door
+from task_app.doors import Door, answered
+from task_app.http1 import HEAD_LIMIT, Head, Headers, read_body
 
 logger = logging.getLogger(__name__)
 
@@ -102,9 +102,13 @@ class Gateway:
         if refusal := self._refusal(method, route, body):
             writer.write(_answer(400, refusal))
             return
+        # At once: an agent may ask for several answers at a time, and leave before the end of one has been seen here.
+        counts = route in ROUTES
+        self._answers += counts
         try:
             upstream = await self._connect()
         except (OSError, TimeoutError) as error:
+            self._answers -= counts
             self.trouble = Problem(message=f"it can't be reached ({str(error) or type(error).__name__})")
             writer.write(_answer(502, f"{self.target.url}: {self.trouble.message}"))
             return
@@ -114,9 +118,9 @@ class Gateway:
             trouble = await self._exchange(Head(line, headers).text() + body, (reader, writer), upstream)
         except _AgentLeft:  # which says nothing about the model
             return
-        if route in ROUTES:
+        if counts:
             self.trouble = trouble
-            self._answers += trouble is None
+            self._answers -= trouble is not None
 
     def _refusal(self, method: str, route: str, body: bytes) -> str | None:
         """Why a request is not sent on; None if it is."""
@@ -175,11 +179,7 @@ class Gateway:
             leaving.cancel()
             model[1].close()
         status = int(answer.line.split(" ")[1])
-        if status >= 400:  # an agent may leave as soon as it has read that, before the model hangs up
-            return _problem(status, answer.line, begun)
-        if leaving.done():
-            raise _AgentLeft
-        return None
+        return _problem(status, answer.line, begun) if status >= 400 else None
 
     async def _receive(self, model: asyncio.StreamReader, agent: asyncio.StreamWriter) -> bytes:
         """Pass on an answer's body. Returns the beginning of it.
@@ -234,27 +234,8 @@ async def opened(
         max_turns: answers of the model that the agent may have; None for as many as it likes.
         internet: whether the model may reach the internet in the agent's place.
     """
-    connections: set[asyncio.Task[None]] = set()
-
-    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(gateway.handle(reader, writer))
-        connections.add(task)
-        task.add_done_callback(connections.discard)
-
-    async def serve() -> None:
-        server = await asyncio.start_server(connected, sock=await door.listening, limit=HEAD_LIMIT)
-        await server.serve_forever()
-
     gateway = Gateway(target, patience, door, max_turns, internet)
+    # once the agent is gone, its connections still have to tell how they ended
     with door:
-        serving = asyncio.create_task(serve())
-        try:
+        async with answered(door, gateway.handle, HEAD_LIMIT, _LAST_WORDS):
             yield gateway
-        finally:
-            if connections:  # the agent is gone, so they end by themselves, with what they still have to tell
-                await asyncio.wait(connections, timeout=_LAST_WORDS)
-            for task in (serving, *connections):
-                task.cancel()
-            await asyncio.wait((serving, *connections))
-        if not serving.cancelled():
-            serving.result()

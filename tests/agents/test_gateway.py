@@ -141,6 +141,18 @@ async def test_turns_are_limited(model: ScriptedModel) -> None:
     assert len(model.asked["one"]) == 2
 
 
+async def test_answers_that_are_asked_for_at_once_or_left_count_as_turns(model: ScriptedModel) -> None:
+    """As soon as they are asked for: before they have come, and if nobody waits for them."""
+    async with opened(target(model, Silence()), 30, Door.on_this_machine(), max_turns=1) as gateway:
+        asking = asyncio.create_task(ask(gateway))
+        while not model.asked.get("one"):  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.01)
+        assert (await ask(gateway)).status_code == 400
+        asking.cancel()
+        await asyncio.wait({asking})
+        assert (await ask(gateway)).status_code == 400
+
+
 @pytest.mark.parametrize(
     ("route", "change", "what"),
     [
