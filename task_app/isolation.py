@@ -2,15 +2,16 @@
 
 Three levels, by what the machine allows; `Isolation.detect` tries each:
 
-- `namespace`: a process tree of its own (gone with its first process), no network but a loopback with doors (doors.py)
-  unless more is asked for, and a root that holds the system's directories read only, the jail's workspace, its other
-  binds, and nothing else. As root the process runs as an unprivileged user; else in a user namespace without any
-  capability.
+- `namespace`: a process tree of its own (gone with its first process), no network but a loopback with doors (doors.py),
+  one of which may lead to the internet (internet.py), and a root that holds the system's directories read only, the
+  jail's workspace, its other binds, and nothing else. As root the process runs as an unprivileged user; else in a user
+  namespace without any capability.
 - `user`: root without namespaces (an unprivileged container). The process runs as an unprivileged user and sees real
   paths.
 - `process`: neither. Only limits, an environment of its own, and the end of all its processes.
 """
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -23,6 +24,7 @@ from pathlib import Path
 from task_app import processes
 from task_app.doors import Door, Entrance, entrance
 from task_app.errors import InfrastructureFailure
+from task_app.internet import VARIABLES, internet
 from task_app.jail_root import SYSTEM_DIRECTORIES, Bind, lay_out
 from task_app.processes import Completed, OnOutput
 
@@ -72,7 +74,7 @@ class Jail:
     """A writable directory to be HOME; None: a fresh one, gone afterwards."""
     binds: tuple[Bind, ...] = ()
     network: bool = False
-    """Whether it shares this machine's network. At the levels below `namespace` all do."""
+    """Whether it reaches the internet, by a proxy. At the levels below `namespace` all share this machine's network."""
     limits: Limits = field(default_factory=Limits)
     environment: Mapping[str, str] = field(default_factory=dict)
     """Added to PATH, HOME, TMPDIR and LANG; nothing else is inherited."""
@@ -110,9 +112,10 @@ class Isolation:
         """Whether the jail's paths differ from the host's."""
         return self.level is Level.NAMESPACE
 
-    def has_own_network(self, jail: Jail) -> bool:
+    @property
+    def has_own_network(self) -> bool:
         """Whether a jail sees no network but a loopback of its own."""
-        return self.level is Level.NAMESPACE and not jail.network
+        return self.level is Level.NAMESPACE
 
     def inside(self, jail: Jail, path: Path) -> Path:
         """What a path of the host is called in the jail.
@@ -166,8 +169,10 @@ class Isolation:
         Raises:
             InfrastructureFailure: the jail can't be set up, or the program is not there.
         """
-        own_doors = doors if self.has_own_network(jail) else ()
-        with _launch_directory() as launch, entrance(own_doors) as opening:
+        async with contextlib.AsyncExitStack() as stack:
+            launch = stack.enter_context(_launch_directory())
+            way_out = [await stack.enter_async_context(internet())] if self._reaches_out(jail) else []
+            opening = stack.enter_context(entrance([*doors, *way_out] if self.has_own_network else ()))
             environment = self._environment(jail, launch)
             if not self.has_own_root and shutil.which(argv[0], path=environment["PATH"]) is None:
                 raise InfrastructureFailure(f"The program '{argv[0]}' is not there, or not executable.")
@@ -196,12 +201,12 @@ class Isolation:
         if self.level is Level.USER:
             self.hand_over(launch, jail.uid)
             return [*limits, *_drop_words(jail.uid), *argv]
-        self._lay_out(jail, launch)
+        lay_out(launch, _binds(jail), self.hidden, jail.limits.scratch)
         return [
             _required("unshare"),
             *(() if as_root else ("--user", "--map-root-user")),
             *("--mount", "--pid", "--ipc", "--uts", "--fork", "--kill-child=KILL"),
-            *(() if jail.network else ("--net",)),
+            "--net",
             *opening.words,
             *("/bin/sh", str(_LAUNCHER), str(launch), str(jail.place)),
             *limits,
@@ -209,18 +214,15 @@ class Isolation:
             *("--", *argv),
         ]
 
-    def _lay_out(self, jail: Jail, launch: Path) -> None:
-        binds = list(_binds(jail))
-        resolver = Path("/etc/resolv.conf").resolve()
-        if jail.network and resolver.exists() and not resolver.is_relative_to("/etc"):
-            binds.append(Bind(resolver))
-        lay_out(launch, binds, self.hidden, jail.limits.scratch)
-
     def _environment(self, jail: Jail, launch: Path) -> dict[str, str]:
         scratch = Path("/tmp") if self.has_own_root else launch  # noqa: S108 - the jail's own
         home = scratch if jail.home is None else self.inside(jail, jail.home)
         base = {"PATH": SYSTEM_PATH, "HOME": str(home), "TMPDIR": str(scratch), "LANG": "C.UTF-8"}
-        return {**base, **jail.environment}
+        return {**base, **(VARIABLES if self._reaches_out(jail) else {}), **jail.environment}
+
+    def _reaches_out(self, jail: Jail) -> bool:
+        """Whether it needs our proxy for that."""
+        return self.has_own_network and jail.network
 
     async def _works(self, probe: Path) -> bool:
         try:

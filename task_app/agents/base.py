@@ -28,7 +28,7 @@ class AgentContext:
     isolation: Isolation = field(default_factory=lambda: Isolation(Level.PROCESS))
     """How the agent's processes are to be confined."""
     internet: bool = False
-    """Whether the agent may use this machine's network. Without that it reaches its model alone, if `isolation` can do
+    """Whether the agent may reach the internet. Without that it reaches its model alone, if `isolation` can do
     so: below level `namespace` nothing keeps it from the network."""
     overrides: Overrides = field(default_factory=Overrides)
     """What the request wants to find in the agent's surroundings."""

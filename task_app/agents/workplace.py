@@ -69,7 +69,7 @@ class Workplace:
 
     def door(self, number: int = 0) -> Door:
         """By which a program in there reaches us: the first one, or a further one."""
-        return Door(_FIRST_PORT + number) if self.isolation.has_own_network(self.jail) else Door.on_this_machine()
+        return Door(_FIRST_PORT + number) if self.isolation.has_own_network else Door.on_this_machine()
 
     def inside(self, path: Path) -> Path:
         """What a path of this machine is called in there. Raises ValueError if it is not there."""

@@ -81,7 +81,7 @@ class DaytonaHarness(BackendHarness):
         return backend
 
     async def kill_task_app(self, sandbox: Sandbox) -> None:
-        await self._inside(sandbox, KILL)
+        await self.inside(sandbox, KILL)
 
     async def half_make(self, spec: SandboxSpec) -> None:
         await self.emu.fault("failed_boot", match=spec.name)
@@ -101,9 +101,10 @@ class DaytonaHarness(BackendHarness):
         ]
 
     async def exposed(self, sandbox: Sandbox) -> str:
-        return await self._inside(sandbox, f"python3 - <<'END'\n{EXPOSED}\nEND")
+        return await self.inside(sandbox, f"python3 - <<'END'\n{EXPOSED}\nEND")
 
-    async def _inside(self, sandbox: Sandbox, command: str) -> str:
+    async def inside(self, sandbox: Sandbox, command: str) -> str:
+        """What a command says that runs there as whom the sandbox belongs to."""
         async with sdk_for(self.emu) as sdk:
             done = await (await sdk.get(sandbox.id)).process.exec(command)
         assert done.exit_code == 0, done.result

@@ -1,6 +1,6 @@
 """What a dishonest agent may try beyond its card: each attack runs in a real rollout, and gains nothing by it.
 
-`test_attacks.py` has what a dishonest card may try.
+`test_attacks.py` has what a dishonest card may try, and `test_attacks_in_a_sandbox.py` the same in Daytona's sandboxes.
 """
 
 import asyncio
@@ -10,72 +10,31 @@ import socket
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
-import httpx
 import psutil
 import pytest
 import pytest_asyncio
 from pydantic import SecretStr
 
-from task_app.agents import AGENTS, AgentContext, AgentOutcome
 from task_app.agents.gateway import opened
 from task_app.agents.inference import Endpoint
-from task_app.agents.workplace import Workplace
-from task_app.benchmarks import Task
-from task_app.contracts import PolicyConfig
 from task_app.doors import Door
-from task_app.grade import COMPILES
 from task_app.grading import Grader
 from task_app.isolation import Isolation, Jail, Level, Limits
 from tests import synthetic
+from tests.task_app import attacks
+from tests.task_app.attacks import Attack
 from tests.task_app.grading_fixtures import GOLD, open_directory, submission, warm_grader, with_scorch
-from tests.task_app.serving import KEY, NONCE, ended, rollout, serving, settings
+from tests.task_app.serving import KEY, NONCE, ended, serving, settings
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 PROVIDER_KEY = "provider-key-of-the-installation"
-SECRETS = ("* game.counters;", "fn strike_counts", "fn shield_breaks")
-"""Of the reference solutions and the hidden tests; nothing that an agent is given has them."""
 
 
-class Intruder:
-    """Runs a script where agents run their programs, in place of a program of theirs."""
+class Scene(attacks.Scene):
+    """One on this machine."""
 
-    name = "intruder"
-    description = "attacks"
-    uses_reference = False
-    script = "true"
-
-    async def run(self, task: Task, policy: PolicyConfig, context: AgentContext) -> AgentOutcome:
-        place = await Workplace.open(task, context, [])
-        await asyncio.to_thread(place.furnish, {})
-        completed = await place.run(["bash", "-c", self.script], timeout=policy.timeout)
-        return AgentOutcome(log=f"{completed.stdout}{completed.stderr}")
-
-
-class Scene:
-    """A task app on a sealed benchmark with an intruder among its agents."""
-
-    def __init__(self, client: httpx.AsyncClient, intruder: Intruder, folder: Path) -> None:
-        self.client = client
-        self.folder = folder
-        self.intruder = intruder
-        self._rollouts = 0
-
-    async def attack(self, script: str, internet: bool = False) -> str:
-        """What the script said. Its rollout must earn no more than one that does nothing, and the next one no less."""
-        self.intruder.script = script
-        reply = await self._perform("intruder", internet)
-        assert reply["reward_info"]["outcome_reward"] == COMPILES, reply
-        assert (await self._perform("gold"))["reward_info"]["outcome_reward"] == 1.0, "the next rollout suffered"
-        return next((kept["content"] for kept in reply["artifact"] if kept["name"] == "agent.log"), "")
-
-    async def _perform(self, agent: str, internet: bool = False) -> dict[str, dict[str, float]]:
-        self._rollouts += 1
-        body = rollout(f"{agent}-{self._rollouts}", agent)
-        body["policy"]["config"]["internet"] = internet
-        reply = await self.client.post("/rollout", json=body)
-        assert reply.status_code == 200, reply.text
-        return dict(reply.json())
+    folder: Path
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +50,6 @@ async def scene(folder: Path, request: pytest.FixtureRequest) -> AsyncIterator[S
     home = folder / request.param
     write = {"classic": synthetic.write_classic, "harbor": synthetic.write_harbor}[request.param]
     write(home / "clone", instances=4, lines=200)
-    intruder = Intruder()
     served = settings(
         home / "work",
         home / "clone",
@@ -100,121 +58,81 @@ async def scene(folder: Path, request: pytest.FixtureRequest) -> AsyncIterator[S
         build_cache=home / "cache",
         agent_environment={"OPENAI_API_KEY": SecretStr(PROVIDER_KEY)},
     )
-    async with serving(served, {"gold": AGENTS["gold"], "intruder": intruder}) as client:
-        yield Scene(client, intruder, home)
+    async with serving(served) as client:
+        scene = Scene(client)
+        scene.folder = home
+        yield scene
 
 
-async def test_solutions_and_hidden_tests_are_nowhere(scene: Scene) -> None:
-    """Not in any file, process table, handle or memory map that can be read from where agents are."""
-    words = " ".join(f"-e '{secret}'" for secret in SECRETS)
-    said = await scene.attack(
-        # the system and the toolchain are this machine's own, and read only
-        f"grep -rlsF --exclude-dir=proc --exclude-dir=sys --exclude-dir=usr --exclude-dir=toolchain {words} / ; "
-        "find / -name '*_eval.rs' -o -name solve.sh -o -name test.sh 2> /dev/null; echo searched"
-    )
-    assert said.split() == ["searched"]
-    seen = await scene.attack("cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline /proc/[0-9]*/maps; ls -l /proc/[0-9]*/fd")
-    assert "bash" in seen
-    assert not [secret for secret in (*SECRETS, KEY, NONCE, PROVIDER_KEY, "uvicorn", "pytest") if secret in seen]
+@pytest.mark.parametrize(
+    "attack",
+    [
+        attacks.SEARCHING_FILES,
+        attacks.SEARCHING_CARGO,
+        attacks.peeping(KEY, NONCE, PROVIDER_KEY),
+        attacks.POISONING_CARGO,
+        attacks.POISONING_ITS_CRATE,
+        attacks.FORGING_REWARDS,
+    ],
+    ids=lambda attack: attack.name,
+)
+async def test_gains_nothing(scene: Scene, attack: Attack) -> None:
+    await scene.attack(attack)
 
 
 async def test_paths_of_the_host_lead_nowhere(scene: Scene) -> None:
     work = scene.folder / "work"
-    said = await scene.attack(
-        f"ls {scene.folder} {work} {work}/grading /proc/1/root/{work} /.host 2> /dev/null | grep -v :$; echo tried"
-    )
-    assert said.split() == ["tried"]
+    places = f"{scene.folder} {work} {work}/grading /proc/1/root/{work} /.host"
+    script = f"ls {places} 2> /dev/null | grep -v :$; echo tried"
+    await scene.attack(Attack("the host's paths", script, says="tried"))
 
 
 async def test_the_build_cache_can_be_neither_read_nor_poisoned(scene: Scene) -> None:
     cache = scene.folder / "cache"
     before = _content(cache)
     assert before
-    said = await scene.attack(f"ls {cache}; mkdir -p {cache} && touch {cache}/forged; rm -rf {cache}; echo tried")
-    assert "build-" not in said
+    script = f"ls {cache}; mkdir -p {cache} && touch {cache}/forged; rm -rf {cache}; echo tried"
+    await scene.attack(Attack("the build cache", script, shows="tried", hides=("build-",)))
     assert _content(cache) == before
 
 
-async def test_cargo_finds_nothing_to_poison(scene: Scene) -> None:
-    """The toolchain can't be written, and what cargo keeps in a HOME goes with that."""
-    said = await scene.attack(
-        'for folder in /toolchain "$(dirname "$(command -v cargo)")" /usr/lib; do '
-        "touch $folder/forged; [ -e $folder/forged ] && echo WRITTEN; done; "
-        "mkdir -p ~/.cargo && printf '[build]\\nrustc-wrapper = \"/bin/true\"\\n' > ~/.cargo/config.toml; "
-        "mkdir -p .cargo && cp ~/.cargo/config.toml .cargo/; cargo check --offline; echo tried"
-    )
-    assert "WRITTEN" not in said
-    assert "tried" in said
-
-
-async def test_rewards_can_not_be_left_for_the_verifier(scene: Scene) -> None:
-    said = await scene.attack(
-        "for folder in /logs/verifier /tests; do mkdir -p $folder && echo WRITTEN; done; "
-        "echo 1 > reward.txt; echo '{\"reward\": 1}' > reward.json; mkdir -p logs/verifier && cp reward.* logs/verifier"
-    )
-    assert "WRITTEN" not in said
-
-
-async def test_the_task_apps_own_api_wants_a_key_that_is_nowhere(scene: Scene) -> None:
-    """Where an agent was given the network; else there is no such port."""
-    port = scene.client.base_url.port
-    said = await scene.attack(
-        f"""
-        ask() {{ exec 3<>/dev/tcp/127.0.0.1/{port} && printf "$1" >&3 && head -n 1 <&3; exec 3<&-; }}
-        body='{{"trace_correlation_id": "mine", "env": {{"seed": 0}}, "policy": {{"config": {{"agent": "gold"}}}}}}'
-        head="POST /rollout HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\nContent-Length: ${{#body}}\\r\\n"
-        ask "$head\\r\\n$body"
-        for value in $(env | cut -d= -f2-) $(cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n' | cut -d= -f2-); do
-            ask "${{head}}X-API-Key: $value\\r\\n\\r\\n$body"
-        done
-        ask "GET /task_info?seed=0 HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n"
-        """,
-        internet=True,
-    )
-    answers = [line for line in said.splitlines() if line.startswith("HTTP/1.1")]
-    assert len(answers) > 2
-    assert {answer.split()[1] for answer in answers} <= {"401", "400"}
+async def test_the_task_apps_own_api_is_closed_to_agents(scene: Scene) -> None:
+    assert scene.client.base_url.port
+    await scene.attack(attacks.calling_the_task_app(scene.client.base_url.port))
     assert (await scene.client.get("/rollouts/mine")).status_code == 404
 
 
-async def test_no_service_is_within_reach(scene: Scene) -> None:
-    """Neither one of this machine's loopback, nor another rollout's gateway, nor a name or an address elsewhere."""
+@pytest.mark.parametrize("internet", [False, True])
+async def test_no_service_of_this_machine_is_within_reach(scene: Scene, internet: bool) -> None:
+    """Neither one of its loopback, nor of its other addresses, nor another rollout's gateway."""
     model = Endpoint("http://127.0.0.1:9/v1", SecretStr(PROVIDER_KEY), "OPENAI_API_KEY", proxied=True)
     with socket.create_server(("0.0.0.0", 0)) as service:
-        port = service.getsockname()[1]
         async with opened(model, 5, Door.on_this_machine()) as way:
-            places = [f"127.0.0.1/{port}", f"127.0.0.1/{way.door.port}", f"127.0.0.1/{scene.client.base_url.port}"]
-            places += [f"{address}/{port}" for address in _addresses()] + ["1.1.1.1/80", "example.com/80"]
-            said = await scene.attack(
-                f"for place in {' '.join(places)}; do timeout 5 bash -c 'exec 3<>/dev/tcp/$0' $place && echo REACHED; "
-                "echo $? tried; done 2> /dev/null; cut -d: -f1 /proc/net/dev"
-            )
-    assert said.split()[: 2 * len(places)] == ["1", "tried"] * len(places)
-    assert said.split()[-1] == "lo"
+            ports = (service.getsockname()[1], way.door.port, scene.client.base_url.port or 0)
+            await scene.attack(attacks.calling_services(ports, _addresses(), internet=internet))
+
+
+async def test_nothing_elsewhere_is_within_reach(scene: Scene) -> None:
+    places = " ".join([*(f"{address}/80" for address in _addresses()), "1.1.1.1/80", "example.com/80"])
+    script = (
+        f"for place in {places}; do timeout 5 bash -c 'exec 3<>/dev/tcp/$0' $place && echo REACHED; done 2> /dev/null; "
+        "tail -n +3 /proc/net/dev | cut -d: -f1"
+    )
+    await scene.attack(Attack("the network", script, says="lo"))
 
 
 async def test_nothing_survives_the_rollout(scene: Scene) -> None:
-    said = await scene.attack(
-        "setsid nohup sh -c 'while :; do sleep 86421; done' > /dev/null 2>&1 & (trap '' TERM HUP; sleep 86421 &) & "
-        "sleep 0.2; echo left"
-    )
-    assert "left" in said
+    await scene.attack(attacks.surviving(86421))
     assert not _runs("86421")
 
 
 async def test_another_rollouts_workspace_is_out_of_reach(scene: Scene) -> None:
     """The one works while the other looks for what it writes, by path and through its processes."""
-    body = rollout("victim", "intruder", seed=1)
-    scene.intruder.script = "echo the-victims-marker > marker.txt; sleep 86422"
-    await scene.client.post("/rollout", json=body, headers={"Prefer": "respond-async"})
+    await scene.begin("victim", "echo the-victims-marker > marker.txt; sleep 86422", seed=1)
     while not _runs("86422"):  # noqa: ASYNC110 - it tells nobody that it has begun
         await asyncio.sleep(0.01)
     marker = next((scene.folder / "work/rollouts").glob("*/workspace/marker.txt"))
-    said = await scene.attack(
-        f"cat {marker} /proc/*/cwd/marker.txt /proc/*/root/{marker} 2> /dev/null; kill -9 -1 2> /dev/null; "
-        "grep -rls the-victims-marker --exclude-dir={proc,sys,usr,toolchain} / ; echo looked"
-    )
-    assert said.split() == ["looked"]
+    await scene.attack(attacks.meddling(str(marker), "the-victims-marker"))
     assert _runs("86422"), "the victim was hit"
     await scene.client.delete("/rollouts/victim")
     assert (await ended(scene.client, "victim"))["success_status"] == "cancelled"
@@ -302,21 +220,17 @@ async def test_where_agents_see_real_paths_slots_and_other_rollouts_are_closed(
     monkeypatch.setattr(Isolation, "detect", as_user)
     home = folder / "as-user"
     synthetic.write_classic(home / "clone", instances=4, lines=200)
-    intruder = Intruder()
-    async with serving(settings(home / "work", home / "clone", seal=True, slots=2), {"intruder": intruder}) as client:
-        intruder.script = "echo the-victims-marker > marker.txt; echo ~; sleep 86425"
-        await client.post("/rollout", json=rollout("victim", "intruder"), headers={"Prefer": "respond-async"})
+    async with serving(settings(home / "work", home / "clone", seal=True, slots=2)) as client:
+        scene = attacks.Scene(client)
+        await scene.begin("victim", "echo the-victims-marker > marker.txt; sleep 86425")
         while not _runs("86425"):  # noqa: ASYNC110 - it tells nobody that it has begun
             await asyncio.sleep(0.01)
-        intruder.script = (
+        said = await scene.run(
             f"touch ~/mine && echo at home; cat {home}/work/rollouts/*/workspace/marker.txt "
             f"{home}/work/grading/slot-0/src/lib.rs /proc/{os.getpid()}/environ"
         )
-        reply = (await client.post("/rollout", json=rollout("intruder", "intruder"))).json()
         await client.delete("/rollouts/victim")
-    said = next(kept["content"] for kept in reply["artifact"] if kept["name"] == "agent.log")
     first, *refused = said.splitlines()
     assert first == "at home"
     assert len(refused) == 3
     assert all(line.endswith(("Permission denied", "No such file or directory")) for line in refused)
-    assert reply["reward_info"]["outcome_reward"] == COMPILES

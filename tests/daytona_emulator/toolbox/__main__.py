@@ -74,9 +74,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for directory in (options.workdir, os.environ["HOME"]):
         Path(directory).mkdir(parents=True, exist_ok=True)
     os.chdir(options.workdir)
-    Path(options.socket).unlink(missing_ok=True)
-    config = uvicorn.Config(build_app(options.egress), uds=options.socket, log_level="warning", ws="websockets-sansio")
-    asyncio.run(AnnouncingServer(config).serve())
+    config = uvicorn.Config(build_app(options.egress), log_level="warning", ws="websockets-sansio")
+    asyncio.run(
+        AnnouncingServer(config).serve([_listening(options.socket), socket.create_server(("", ports.TOOLBOX_PORT))])
+    )
+
+
+def _listening(path: str) -> socket.socket:
+    Path(path).unlink(missing_ok=True)
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(path)
+    listening.listen()
+    return listening
 
 
 if __name__ == "__main__":

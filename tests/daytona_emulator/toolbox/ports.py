@@ -10,6 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+TOOLBOX_PORT = 2280
+"""Where, inside the sandbox, the daemon answers anybody, as Daytona's own does: it asks for no key."""
+
 EGRESS_PORT = 3128
 """Where, inside the sandbox, programs find the forward proxy (HTTP_PROXY, HTTPS_PROXY)."""
 
