@@ -17,6 +17,7 @@ from flows.api import Api, ensured_api
 from flows.engine_bench import RunIncomplete, engine_bench
 from flows.exit_codes import BELOW_MINIMUM, FAILED, INTERRUPTED, OK, TERMINATED
 from flows.parameters import Parameters
+from flows.plan import make_plan
 from flows.result import ResultDocument
 
 Outcome = TypeVar("Outcome")
@@ -36,6 +37,9 @@ def run(parameters: Parameters, *, min_reward: float | None, as_json: bool) -> i
     Raises:
         EngineBenchError: the run could not begin.
     """
+    # What can't be begun is told at once: neither a server nor a flow run of it is of any use then.
+    if not (parameters.resume or parameters.rescore):
+        make_plan(parameters, "none", Settings())
     result, code = conduct(lambda: _score(parameters), parameters.backend)
     if result is None:
         return code

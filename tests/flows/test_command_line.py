@@ -9,8 +9,10 @@ import httpx
 import psutil
 import pytest
 
+from core.settings import Settings
 from flows.result import ResultDocument
 from flows.server import ServerRecord
+from tests import synthetic
 from tests.flows.conftest import CommandLine
 
 STEPS = ["provision", "upload", "install", "start", "health", "eval", "cleanup"]
@@ -75,6 +77,20 @@ def test_wrong_usage_is_told_before_anything_runs(
     assert said in run.stderr
     assert "Traceback" not in run.stderr
     assert not (command_line.cwd / "results").exists()
+
+
+def test_a_broken_clone_is_told_in_one_message_before_a_server_is_started(tmp_path: Path) -> None:
+    synthetic.write_harbor(tmp_path / "clone", instances=2, lines=100)
+    broken = tmp_path / "clone/tasks/df-001-specimen/task.toml"
+    broken.write_text("[agent")
+    command_line = CommandLine(tmp_path, Settings(data_dir=tmp_path / "data"))
+    run = command_line(
+        "run", "--benchmark", "engine-bench", "--agent", "gold", ENGINE_BENCH_DIR=str(tmp_path / "clone")
+    )
+    assert run.code == 1
+    (line,) = run.stderr.splitlines()
+    assert line.startswith(f"Error: {broken} is no TOML")
+    assert not (tmp_path / "data").exists(), "a server was started"
 
 
 def test_missing_cargo_is_one_clear_line_and_is_not_retried(
