@@ -197,10 +197,14 @@ def _by_machine(
     if not builds_images or not isinstance(benchmark, Harbor):
         return {asked: wire_seeds} if wire_seeds else {}
     groups: dict[Machine, list[int]] = {}
+    patience: dict[Machine, float] = {}
     for seed in wire_seeds:
-        machine = machine_for(benchmark.task(ids[seed % len(ids)]), asked)
+        task = benchmark.task(ids[seed % len(ids)])
+        machine = machine_for(task, asked)
         groups.setdefault(machine, []).append(seed)
-    return groups
+        if seconds := task.config.environment.build_timeout_sec:
+            patience[machine] = max(seconds, patience.get(machine, 0))
+    return {machine.model_copy(update={"build_timeout": patience.get(machine)}): groups[machine] for machine in groups}
 
 
 def _deal(groups: Mapping[Machine, list[int]], parameters: Parameters, flow_run_id: str) -> list[Lane]:

@@ -30,6 +30,8 @@ class Machine(BaseModel):
     dockerfile: str = Field(default="", repr=False)
     """What to build the image from, instead of `image`: its text, which takes nothing from a build context. Such an
     image's /app is its own."""
+    build_timeout: float | None = Field(default=None, gt=0)
+    """Seconds that the build of its snapshot may take; None: what the backend allows."""
     snapshot: str = "none"
     """`auto`: build one on first use, and reuse it afterwards; `none`; or the name of one that is there."""
     cpu: int = Field(default=2, ge=1)

@@ -77,7 +77,8 @@ class DaytonaBackend(Backend):
             return machine
         definition = define(machine, bundle, tools)
         try:
-            await snapshots.build(self._sdk, definition, patience=self._patience.build, show=logger.info)
+            patience = machine.build_timeout or self._patience.build
+            await snapshots.build(self._sdk, definition, patience=patience, show=logger.info)
         except InfrastructureError as error:
             logger.warning("Sandboxes start from their image, which takes longer. %s", error)
             return machine.model_copy(update={"snapshot": "none"})

@@ -50,7 +50,8 @@ class Workplace:
         jail = Jail(
             workspace=task.workspace,
             place=task.place,
-            uid=await asyncio.to_thread(_free_uid),
+            # with a root of its own it meets no other process of that user
+            uid=task.uid if task.uid is not None and isolation.has_own_root else await asyncio.to_thread(_free_uid),
             home=context.home,
             # Not where they are on this machine: that may be a place which the jail has something else in, e.g. /tmp.
             binds=(
@@ -64,7 +65,9 @@ class Workplace:
         folders = [str(isolation.inside(jail, program.path).parent) for program in programs]
         return cls(
             isolation,
-            replace(jail, environment={**environment, "PATH": ":".join([environment["PATH"], *folders])}),
+            replace(
+                jail, environment={**task.account, **environment, "PATH": ":".join([environment["PATH"], *folders])}
+            ),
         )
 
     def door(self, number: int = 0) -> Door:

@@ -55,6 +55,10 @@ class Task:
     """Seconds that the task itself allows an agent, where it says so; the policy may allow fewer."""
     internet: bool = True
     """Whether an agent may be let onto the internet, as far as the task is concerned; the policy may not let it."""
+    uid: int | None = None
+    """The user that the task wants its agent to be, where jails have a root of their own; None for anybody."""
+    account: Mapping[str, str] = field(default_factory=dict)
+    """Variables that tell the agent its user, where the task names one."""
     pristine: Mapping[str, str] | None = None
     """Where every change of the workspace counts: what tells its files at the start apart, by relative path."""
 

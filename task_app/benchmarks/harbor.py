@@ -92,6 +92,8 @@ class Harbor:
             place=APP,
             timeout=task.config.agent.timeout_sec,
             internet=task.config.network(task.config.agent),
+            uid=task.config.agent.uid,
+            account=task.config.agent.account,
             pristine=snapshot(workspace) if task.file is None else None,
         )
 
@@ -191,10 +193,10 @@ class Harbor:
                 task,
                 app,
                 ["bash", "/tests/test.sh"],
+                phase=verifier,
                 timeout=verifier.timeout_sec,
                 binds=(Bind(tests, Path("/tests"), writable=True), Bind(logs, Path("/logs"), writable=True)),
                 environment=verifier.env,
-                network=task.config.network(verifier),
             )
             if completed.timed_out:
                 message = f"the task's test.sh ran longer than {verifier.timeout_sec:g} s"
@@ -223,10 +225,10 @@ class _Solution:
                 self._task,
                 task.workspace,
                 ["bash", "/solution/solve.sh"],
+                phase=self._task.config.agent,
                 timeout=_SOLVE_TIMEOUT,
                 binds=(Bind(folder, Path("/solution"), writable=True),),
                 environment=self._task.config.solution.env,
-                network=self._task.config.network(self._task.config.agent),
             )
         if completed.exit_code != 0:
             raise InfrastructureFailure(

@@ -13,7 +13,7 @@ from task_app.benchmarks.base import StoredFile
 from task_app.benchmarks.dockerfile import APP, SETUP
 from task_app.benchmarks.harbor_files import HarborTask
 from task_app.benchmarks.harbor_image import Staged
-from task_app.benchmarks.harbor_toml import Healthcheck
+from task_app.benchmarks.harbor_toml import Agent, Healthcheck, Verifier
 from task_app.build_cache import BuildCache
 from task_app.errors import InfrastructureFailure
 from task_app.isolation import SYSTEM_PATH, Isolation, Jail, Limits
@@ -92,15 +92,19 @@ class Places:
         timeout: float,
         binds: tuple[Bind, ...] = (),
         environment: Mapping[str, str] | None = None,
-        network: bool = False,
+        phase: Agent | Verifier | None = None,
     ) -> Completed:
         """Run a program with `app` as /app and working directory; the binds' folders are the program's to write, too.
+
+        Args:
+            phase: gives it a user and the internet, where it says so; None: it has neither.
 
         Raises:
             InfrastructureFailure: it can't be started, or a variable of its environment is not set.
         """
         toolchain = self._toolchain
-        async with self._user() as uid:
+        async with self._user() as any_uid:
+            uid = any_uid if phase is None or phase.uid is None else phase.uid
             for folder in (app, *(bind.source for bind in binds if bind.writable)):
                 await asyncio.to_thread(self._isolation.hand_over, folder, uid)
             jail = Jail(
@@ -108,11 +112,12 @@ class Places:
                 place=APP,
                 uid=uid,
                 binds=(*(toolchain.binds() if toolchain else ()), *binds),
-                network=network,
+                network=phase is not None and task.config.network(phase),
                 limits=Limits(file_size=task.config.environment.storage_mb * _MIB, scratch=1024 * _MIB),
                 environment={
                     **(toolchain.environment(self._isolation) if toolchain else {"PATH": SYSTEM_PATH}),
                     **_resolved(task, {**task.config.environment.env, **(environment or {})}),
+                    **(phase.account if phase else {}),
                 },
             )
             return await self._isolation.run(jail, argv, timeout=timeout, grace=1)

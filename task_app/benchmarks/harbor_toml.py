@@ -32,6 +32,9 @@ _UNSUPPORTED = {
 """By dotted key; fine where the value says that there is none."""
 
 _VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
+_MOST_USERS = 65_536
+"""A container may have no more."""
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
 _SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[KMG])", re.IGNORECASE)
 _MIB = {"K": 1 / 1024, "M": 1, "G": 1024}
 
@@ -42,9 +45,32 @@ class _Section(BaseModel):
 
 class _Phase(_Section):
     user: str | int | None = None
-    """Of the image. A local jail has one user, who is nobody in particular."""
+    """Never root. A number is who it runs as, where we may choose that; a name is one that it goes by."""
     network_mode: NetworkMode | None = None
     """None: as the environment says."""
+
+    @field_validator("user")
+    @classmethod
+    def _without_privilege(cls, user: str | int | None) -> str | int | None:
+        if user is None:
+            return user
+        text = str(user)
+        number = int(text) if text.isdecimal() else None
+        if text == "root" or number == 0:
+            raise ValueError(f"no jail has the rights of {text}; name another user, or none")
+        if not (_NAME.fullmatch(text) if number is None else number < _MOST_USERS):
+            raise ValueError(f"{text!r} is no user: expected a name, or a number below {_MOST_USERS}")
+        return user
+
+    @property
+    def uid(self) -> int | None:
+        """Where a number is given."""
+        return int(self.user) if self.user is not None and str(self.user).isdecimal() else None
+
+    @property
+    def account(self) -> dict[str, str]:
+        """The variables that tell a program its user."""
+        return {} if self.user is None else {"USER": str(self.user), "LOGNAME": str(self.user)}
 
 
 class Agent(_Phase):
@@ -72,7 +98,8 @@ class Healthcheck(_Section):
 
 
 class Environment(_Section):
-    build_timeout_sec: float = Field(default=600, gt=0)
+    build_timeout_sec: float | None = Field(default=None, gt=0)
+    """Seconds, where the image is built; None: what the backend allows."""
     docker_image: str | None = None
     cpus: int = Field(default=1, ge=1)
     memory_mb: int = Field(default=2048, ge=1, validation_alias=AliasChoices("memory_mb", "memory"))

@@ -10,7 +10,10 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from core.errors import ConfigurationError
+from core.settings import Settings
 from flows.environments import machine_for
+from flows.parameters import Parameters
+from flows.plan import make_plan
 from sandboxes.base import Machine
 from task_app.benchmarks import dockerfile
 from task_app.benchmarks.harbor_files import HarborTask, load
@@ -100,6 +103,18 @@ def test_a_machine_has_what_the_task_wants_and_no_less_than_was_asked_for(tmp_pa
     machine = machine_for(task(tmp_path, "a", "", toml=toml), Machine(cpu=2, memory=4, disk=8))
     assert (machine.cpu, machine.memory, machine.disk) == (2, 9, 20)
     assert machine.dockerfile == "FROM registry.invalid/task:1"
+
+
+def test_tasks_that_share_an_image_have_the_longest_time_of_them_for_its_build(tmp_path: Path) -> None:
+    for name, toml in (("a", ""), ("b", "build_timeout_sec = 60"), ("c", "build_timeout_sec = 90.5")):
+        task(tmp_path, name, "FROM debian\n", toml=f"[environment]\n{toml}\n")
+    task(tmp_path, "d", "FROM alpine\n")
+    parameters = Parameters(benchmark="harbor", path=str(tmp_path), backend="daytona", snapshot="auto")
+    plan = make_plan(parameters, "run", Settings())
+    assert [(machine.dockerfile, machine.build_timeout) for machine in plan.machines] == [
+        ("FROM debian", 90.5),
+        ("FROM alpine", None),
+    ]
 
 
 def test_an_image_asked_for_by_name_stands_for_all(tmp_path: Path) -> None:

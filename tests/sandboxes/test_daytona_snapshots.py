@@ -182,6 +182,15 @@ async def test_without_a_snapshot_the_image_serves(
     assert "the mirror is down" in caplog.text
 
 
+async def test_a_build_is_given_the_time_that_its_machine_says(
+    emu: Emulator, backend: DaytonaBackend, bundle: Bundle, caplog: pytest.LogCaptureFixture
+) -> None:
+    await emu.fault("slow_build", seconds=20)
+    hasty = Machine(snapshot="auto", build_timeout=1)
+    assert (await backend.prepare(hasty, bundle, ())).snapshot == "none"
+    assert "build snapshot" in caplog.text
+
+
 async def test_one_that_failed_earlier_is_built_anew(emu: Emulator, sdk: AsyncDaytona, definition: Definition) -> None:
     await emu.fault("build_failed")
     with pytest.raises(DaytonaError, match="made to fail"):

@@ -138,6 +138,11 @@ def _with(path: str, text: str) -> Callable[[Path], None]:
         (_with("task.toml", 'version = "2.0"'), "task.toml", "pattern"),
         (_with("task.toml", "[agent]\ntimeout_sec = -1"), "task.toml", "`agent.timeout_sec`"),
         (_with("task.toml", "[agent]\ntimeout = 1"), "task.toml", "`agent.timeout` is not known"),
+        (_with("task.toml", '[agent]\nuser = "root"'), "task.toml", "`agent.user`: no jail has the rights of root"),
+        (_with("task.toml", "[verifier]\nuser = 0"), "task.toml", "`verifier.user`: no jail has the rights of 0"),
+        (_with("task.toml", '[agent]\nuser = "00"'), "task.toml", "`agent.user`: no jail has the rights of 00"),
+        (_with("task.toml", '[agent]\nuser = "a b"'), "task.toml", "`agent.user`: 'a b' is no user"),
+        (_with("task.toml", "[agent]\nuser = 65536"), "task.toml", "`agent.user`: '65536' is no user"),
         (_with("task.toml", "[environment]\ngpus = 1"), "task.toml", "`environment.gpus`: graphics"),
         (_with("task.toml", '[environment]\nskills_dir = "/s"'), "task.toml", "`environment.skills_dir`: skills"),
         (_with("task.toml", "[[environment.mcp_servers]]\nname = 'x'"), "task.toml", "MCP servers"),
@@ -169,6 +174,7 @@ def test_all_that_a_task_toml_may_say(tmp_path: Path) -> None:
         [agent]
         user = "agent"
         [verifier]
+        user = 1000
         timeout_sec = 9.5
         environment_mode = "shared"
         network_mode = "public"
@@ -187,6 +193,8 @@ def test_all_that_a_task_toml_may_say(tmp_path: Path) -> None:
     config = read(tmp_path / "task.toml")
     assert (config.environment.memory_mb, config.environment.storage_mb) == (4096, 512)
     assert (config.network(config.agent), config.network(config.verifier)) == (False, True)
+    assert (config.agent.uid, config.agent.account) == (None, {"USER": "agent", "LOGNAME": "agent"})
+    assert (config.verifier.uid, config.verifier.account) == (1000, {"USER": "1000", "LOGNAME": "1000"})
     assert config.environment.healthcheck is not None
     assert config.environment.healthcheck.retries == 2
     assert resolve(config.verifier.env, {}) == {"MODE": "fast"}

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
@@ -42,6 +43,7 @@ def add_task(
         (folder / "tasks" / name / path).write_text(text)
 
 
+WHO = 'echo "$USER $LOGNAME $(id -u)"'
 REWARD = "echo {} > /logs/verifier/reward.txt\n"
 SCRIPTS = {
     "tree": {
@@ -64,6 +66,11 @@ SCRIPTS = {
         "verifier": "cat /sys/class/net/*/operstate; [ $(tail -n +3 /proc/net/dev | wc -l) = 1 ] && "
         + REWARD.format(1),
         "toml": "[environment]\nallow_internet = false\n",
+    },
+    "as-somebody": {
+        "verifier": f"{WHO}\n" + REWARD.format(1),
+        "solution": f"{WHO} > /app/solver.txt\n",
+        "toml": '[agent]\nuser = 4321\n[verifier]\nuser = "checker"\n',
     },
     "sick": {"verifier": "", "toml": '[environment.healthcheck]\ncommand = "echo ill >&2; false"\ninterval_sec = 0\n'},
     "broken-solution": {"verifier": "", "solution": "echo no such card >&2\nexit 3\n"},
@@ -187,6 +194,23 @@ async def test_what_a_verifier_finds_around_it(benchmark: Benchmark, workspace: 
     assert grade.failure is not None
     assert grade.failure.kind is FailureKind.TESTS_FAILED
     assert set(grade.phases) == {"tests"}
+
+
+async def test_each_phase_is_the_user_that_its_task_says(benchmark: Benchmark, folder: Path, workspace: Path) -> None:
+    """By name; where users can be chosen, by number, too."""
+    chosen = instance(benchmark, "as-somebody")
+    task = await asyncio.to_thread(benchmark.prepare, chosen, workspace)
+    (home := folder / "home-of-somebody").mkdir()
+    place = await Workplace.open(task, AgentContext("one", home, isolation=await Isolation.detect(folder)), [])
+    await asyncio.to_thread(place.furnish, {})
+    agent = (await place.run(["sh", "-c", WHO], timeout=20)).stdout.split()
+    await gold(benchmark, chosen.id)(task)
+    solver = (workspace / "solver.txt").read_text().split()
+    verifier = (await benchmark.grade(chosen, benchmark.collect(task))).test_output.split()
+    assert (agent[:2], solver[:2], verifier[:2]) == (["4321", "4321"], ["4321", "4321"], ["checker", "checker"])
+    if os.geteuid() == 0:
+        assert (agent[2], solver[2]) == ("4321", "4321")
+        assert verifier[2] not in ("0", "4321")
 
 
 async def test_no_network_where_the_task_wants_none(benchmark: Benchmark, workspace: Path) -> None:
