@@ -3,7 +3,6 @@
 import gzip
 import hashlib
 import io
-import shutil
 import tarfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -39,19 +38,35 @@ def build(parts: Mapping[str, Path]) -> Bundle:
     return Bundle(gzip.compress(content, compresslevel=3, mtime=0), hashlib.sha256(content).hexdigest())
 
 
+def check(bundle: Bundle) -> None:
+    """Raises what `unpack` would raise, and writes nothing."""
+    for _ in _contents(bundle):
+        pass
+
+
 def unpack(bundle: Bundle, folder: Path) -> None:
     """Write the bundle's files below `folder`, which must be there, and empty.
 
     Raises:
         ConfigurationError: it is no archive, not the one that its digest names, or holds more than plain files.
     """
+    for member, content in _contents(bundle):
+        target = folder / member.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("xb") as file:
+            file.write(content)
+        target.chmod(0o755 if member.mode & 0o100 else 0o644)
+
+
+def _contents(bundle: Bundle) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
+    """Each file of the bundle, with its content."""
     try:
         content = gzip.decompress(bundle.archive)
         if hashlib.sha256(content).hexdigest() != bundle.digest:
             raise ConfigurationError("The bundle's content and its digest differ. Build it again.")
         with tarfile.open(fileobj=io.BytesIO(content)) as tar:
             for member in tar:
-                _extract(tar, member, folder)
+                yield member, _read(tar, member)
     except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise ConfigurationError(f"The bundle can't be unpacked ({error}). Build it again.") from error
 
@@ -80,14 +95,10 @@ def _add(tar: tarfile.TarFile, name: str, path: Path, folder: Path) -> None:
     tar.addfile(member, io.BytesIO(content))
 
 
-def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
+def _read(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     # Stricter than tarfile's own filter for data, which early releases of Python 3.11 don't have.
     path = PurePosixPath(member.name)
     source = tar.extractfile(member) if member.isreg() else None
     if source is None or path.is_absolute() or ".." in path.parts:
         raise ConfigurationError(f"The bundle holds {member.name!r}, which is no file inside of it. Build it again.")
-    target = folder / path
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with source, target.open("xb") as file:
-        shutil.copyfileobj(source, file)
-    target.chmod(0o755 if member.mode & 0o100 else 0o644)
+    return source.read()

@@ -4,9 +4,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from daytona import AsyncDaytona, DaytonaError
 from daytona.common.sandbox import ListSandboxesQuery
@@ -16,7 +14,7 @@ from pydantic import SecretStr
 from core.errors import InfrastructureError
 from core.settings import Settings
 from sandboxes.base import Backend, Endpoint, Machine, Sandbox, SandboxNotFound, SandboxRecord, SandboxSpec, env_file
-from sandboxes.bundle import Bundle, unpack
+from sandboxes.bundle import Bundle, check
 from sandboxes.daytona import provisioning, snapshots
 from sandboxes.daytona.client import check_key, open_client
 from sandboxes.daytona.errors import explained, explaining, is_gone, persistently
@@ -93,7 +91,7 @@ class DaytonaBackend(Backend):
         return Sandbox(backend=self.name, name=spec.name, id=box.id, workdir=place.root)
 
     async def upload(self, sandbox: Sandbox, bundle: Bundle) -> None:
-        await asyncio.to_thread(_check, bundle)
+        await asyncio.to_thread(check, bundle)  # refused here, with the reason, before anything is sent
         remote = await self._remote(sandbox)
         digest = content_digest(bundle)
         remote.held = not remote.blank and await _holds(remote, digest)
@@ -201,12 +199,6 @@ class DaytonaBackend(Backend):
         except InfrastructureError as error:
             logger.info("Sandbox %s shows no log: %s", sandbox.name, error)
             return ""
-
-
-def _check(bundle: Bundle) -> None:
-    """A bundle is refused here, with the reason, before anything is sent."""
-    with tempfile.TemporaryDirectory() as folder:
-        unpack(bundle, Path(folder))
 
 
 async def _holds(remote: Remote, digest: str) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import ConfigurationError
-from sandboxes.bundle import Bundle, build, unpack
+from sandboxes.bundle import Bundle, build, check, unpack
 
 
 @pytest.fixture
@@ -113,6 +113,15 @@ def test_nothing_is_written_outside_of_the_folder(tmp_path):
         tar.addfile(tarfile.TarInfo("../escaped.txt"))
     target = tmp_path / "target"
     target.mkdir()
+    bundle = Bundle(gzip.compress(plain.getvalue()), hashlib.sha256(plain.getvalue()).hexdigest())
     with pytest.raises(ConfigurationError, match="escaped"):
-        unpack(Bundle(gzip.compress(plain.getvalue()), hashlib.sha256(plain.getvalue()).hexdigest()), target)
+        unpack(bundle, target)
     assert not (tmp_path / "escaped.txt").exists()
+    with pytest.raises(ConfigurationError, match="escaped"):
+        check(bundle)
+
+
+def test_a_bundle_is_checked_without_a_trace(folder, tmp_path, monkeypatch):
+    """A process that is killed meanwhile would leave it behind."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+    check(build({"part": folder}))
