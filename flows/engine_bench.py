@@ -27,7 +27,7 @@ from flows.result import ResultDocument
 from flows.resumption import plan_run
 from flows.termination import cancel_requested, cancelled_by_sigterm, to_its_end
 from sandboxes import opened_backend
-from sandboxes.base import Backend, Sandbox
+from sandboxes.base import Backend, Sandbox, SandboxUnusable
 from sandboxes.running import RunningTaskApp
 
 
@@ -79,6 +79,8 @@ async def run_sandbox(lane: Lane, job: Job) -> None:
             sandbox = await steps.start(lane, job.backend, sandbox, job.environment(lane))
             sandbox = await steps.health(lane, job.backend, sandbox, job.keys(lane))
         sandbox = await steps.evaluate(lane, job.backend, sandbox, job.evaluation, job.keys(lane))
+    except SandboxUnusable:
+        raise  # nor is there anybody to ask for its logs
     except Exception:
         await keep_log(lane, job, sandbox)
         raise
@@ -94,7 +96,7 @@ async def run_lane(lane: Lane, job: Job) -> None:
             async with job.room, job.sandboxes.slot():
                 if await job.evaluation.missing(current):  # it may have waited for long
                     await run_sandbox(current, job)
-        except SandboxUnfit as lost:
+        except (SandboxUnfit, SandboxUnusable) as lost:
             current = await replacement(current, job, lost)
         else:
             break

@@ -19,7 +19,7 @@ from core.errors import EngineBenchError, InfrastructureError
 from core.keys import TaskAppKeys
 from flows.evaluation import Evaluation, SandboxLost, SandboxUnfit
 from flows.plan import Lane
-from sandboxes.base import Backend, Sandbox, SandboxNotFound
+from sandboxes.base import Backend, Sandbox, SandboxUnusable
 from sandboxes.bundle import Bundle
 
 HEARTBEAT = 120
@@ -32,7 +32,9 @@ async def worth_a_retry(_task: Task[Any, Any], _run: TaskRun, state: State[Any])
     Nor is it of any use to wait for a sandbox that is lost: the lane goes on in another one.
     """
     error = await state.aresult(raise_on_failure=False)
-    return isinstance(error, InfrastructureError | TimeoutError) and not isinstance(error, SandboxLost)
+    return isinstance(error, InfrastructureError | TimeoutError) and not isinstance(
+        error, SandboxLost | SandboxUnusable
+    )
 
 
 class _Policy(TypedDict):
@@ -101,7 +103,7 @@ async def evaluate(
     """Run the lane's eval job; a second try attaches to the job, or asks only for what has no score yet."""
     try:
         endpoint = await backend.endpoint(sandbox, public_for=evaluation.public_for(lane))
-    except SandboxNotFound as error:
+    except SandboxUnusable as error:
         raise SandboxLost(str(error)) from error
     except InfrastructureError as error:
         raise SandboxUnfit(str(error)) from error

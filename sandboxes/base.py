@@ -96,8 +96,12 @@ class SandboxRecord(BaseModel):
     """Whether the process that runs the flow is alive; None where the backend can't tell."""
 
 
-class SandboxNotFound(InfrastructureError):
-    """A verb was asked of a sandbox that is not there (any more). Provisioning it again is the remedy."""
+class SandboxUnusable(InfrastructureError):
+    """Nothing more can be asked of this sandbox. Another one is the remedy."""
+
+
+class SandboxNotFound(SandboxUnusable):
+    """A verb was asked of a sandbox that is not there (any more)."""
 
     def __init__(self, name: str, *, backend: str) -> None:
         super().__init__(

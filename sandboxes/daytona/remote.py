@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from core.errors import ConfigurationError, InfrastructureError
 from core.redaction import redact
-from sandboxes.base import Endpoint, Machine, SandboxNotFound
+from sandboxes.base import Endpoint, Machine, SandboxNotFound, SandboxUnusable
 from sandboxes.bundle import Bundle
 from sandboxes.daytona import inside
 from sandboxes.daytona.errors import DASHBOARD, explained, is_gone, persistently
@@ -29,6 +29,8 @@ PORT = 8000
 
 GONE = {SandboxState.DESTROYING, SandboxState.DESTROYED}
 TOKEN_HEADER = "x-daytona-preview-token"  # noqa: S105 - its name, not the token
+BAD_GATEWAY = 502
+"""What Daytona answers in the place of a sandbox's toolbox that it does not reach."""
 LONGEST_SIGNATURE = 24 * 3600
 """Seconds that a signed preview URL can be valid for at most."""
 
@@ -79,7 +81,7 @@ def content_digest(bundle: Bundle) -> str:
 
 
 class Remote:
-    """A sandbox that is (or was) started. Errors are in our words, and SandboxNotFound where it is gone."""
+    """A sandbox that is (or was) started. Errors are in our words, and SandboxUnusable where it is gone."""
 
     def __init__(self, box: AsyncSandbox, name: str, place: Place, patience: Patience, *, blank: bool = False) -> None:
         """`blank`: nothing was uploaded into it yet, for certain."""
@@ -200,7 +202,9 @@ class Remote:
             return await persistently(doing, call, self._patience)
         except DaytonaError as error:
             await self._raise_if_gone()
-            raise explained(error, f"{doing} in sandbox {self.name}") from None
+            failure = explained(error, f"{doing} in sandbox {self.name}")
+            # long after a toolbox that was short of memory would have been back
+            raise SandboxUnusable(str(failure)) if error.status_code == BAD_GATEWAY else failure from None
 
     async def _preview(self, call: Callable[[], Awaitable[T]]) -> T:
         try:

@@ -129,15 +129,16 @@ async def test_retries_end(faulty: Callable[..., Faulty], verb: str) -> None:
     assert backend.calls[-1] == "cleanup"
 
 
-async def test_a_sandbox_that_is_gone_is_replaced_at_once(faulty: Callable[..., Faulty]) -> None:
-    backend = faulty({"endpoint": [SandboxNotFound("gone", backend="local")]})
+@pytest.mark.parametrize("verb", ["upload", "install", "start", "health", "endpoint"])
+async def test_a_sandbox_that_is_gone_is_replaced_at_once(faulty: Callable[..., Faulty], verb: str) -> None:
+    backend = faulty({verb: [SandboxNotFound("gone", backend="local")]})
     assert (await run()).status == "completed"
-    assert [verb for verb in backend.calls if verb in ("provision", "endpoint", "cleanup")] == [
+    assert [called for called in backend.calls if called in ("provision", verb, "cleanup")] == [
         "provision",
-        "endpoint",
+        verb,
         "cleanup",
         "provision",
-        "endpoint",
+        verb,
         "cleanup",
     ]
 
