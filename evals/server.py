@@ -1,6 +1,7 @@
 """Runs an ASGI app with uvicorn inside this process, on a free loopback port."""
 
 import asyncio
+import logging
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -27,6 +28,16 @@ class _Server(uvicorn.Server):
         yield
 
 
+class _NoCancellations(logging.Filter):
+    """Leaves out that a request was cut off as the run was: that is no error, and its traceback tells nothing."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
+
+
+_NO_CANCELLATIONS = _NoCancellations()
+
+
 @asynccontextmanager
 async def serve_app(app: Any) -> AsyncIterator[str]:
     """The base URL under which `app` is served while the block lasts."""
@@ -36,6 +47,7 @@ async def serve_app(app: Any) -> AsyncIterator[str]:
         config = uvicorn.Config(
             app, lifespan="off", timeout_graceful_shutdown=1, log_config=None, log_level="warning", access_log=False
         )
+        logging.getLogger("uvicorn.error").addFilter(_NO_CANCELLATIONS)
         server = _Server(config)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         serving.add_done_callback(lambda _: server.ready.set())

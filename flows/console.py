@@ -48,7 +48,7 @@ class _RunLog(logging.Handler):
         finished = _FINISHED.match(message)
         if finished:
             state, detail = finished.groups()
-            style = _STYLES.get(state, "")
+            style = _STYLES.get(state, "default")
             message = f"[{style}]{state}[/]" + (f" {escape(detail.strip(chr(39)))}" if state != "Completed" else "")
         else:
             style = {logging.WARNING: "yellow", logging.ERROR: "red"}.get(record.levelno, "default")

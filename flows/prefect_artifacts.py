@@ -4,6 +4,7 @@ import json
 import textwrap
 from uuid import UUID
 
+import httpx
 from prefect.artifacts import (
     acreate_image_artifact,
     acreate_markdown_artifact,
@@ -62,8 +63,15 @@ class LiveProgress:
         get_run_logger().info(text, extra=counted)
         step = max(1, self._total // PROGRESS_UPDATES)
         if self._artifact and (self._done // step > before // step or self._done == self._total):
-            done = 100.0 * self._done / self._total
-            await aupdate_progress_artifact(artifact_id=self._artifact, progress=done, description=text)
+            await self._show(self._artifact, text)
+
+    async def _show(self, artifact: UUID, text: str) -> None:
+        """That it can't be shown is no reason to end what is paid for."""
+        done = 100.0 * self._done / self._total
+        try:
+            await aupdate_progress_artifact(artifact_id=artifact, progress=done, description=text)
+        except httpx.HTTPError as error:
+            get_run_logger().warning(f"The Prefect server does not take the progress ({type(error).__name__}).")
 
     def _mean(self) -> float | None:
         """Lanes weigh by what they completed: unscored rollouts are rare enough for a live figure."""

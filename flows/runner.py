@@ -1,6 +1,7 @@
 """Runs the flow in this process for the command line: finds the Prefect server, shows progress, sets the exit code."""
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -9,8 +10,10 @@ from importlib import import_module
 from types import FrameType
 from typing import Any, TypeVar
 
+import httpx
 from rich.console import Console
 
+from core.errors import InfrastructureError
 from core.settings import Settings
 from flows import console
 from flows.api import Api, ensured_api
@@ -19,6 +22,7 @@ from flows.exit_codes import BELOW_MINIMUM, FAILED, INTERRUPTED, OK, TERMINATED
 from flows.parameters import Parameters
 from flows.plan import make_plan
 from flows.result import ResultDocument
+from flows.termination import end_soon, process_end
 
 Outcome = TypeVar("Outcome")
 
@@ -66,7 +70,7 @@ def conduct(
     The backend's module is imported before the flow begins.
 
     Raises:
-        EngineBenchError: the run could not begin.
+        EngineBenchError: the run could not begin, or lost its Prefect server for good.
     """
     stderr = Console(stderr=True)
     signal.signal(signal.SIGTERM, _terminate)
@@ -78,18 +82,39 @@ def conduct(
         loading.result()
         with api.in_use(), console.live(stderr):
             return asyncio.run(_cancelled_by_ctrl_c(flow_run()))
-    # what was cancelled more than once leaves asyncio.run as a cancellation, not as the interrupt that it was
+    # Ctrl-C comes as a cancellation from within the flow, as an interrupt from before it
     except (KeyboardInterrupt, asyncio.CancelledError, Terminated) as ending:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        process_end.hasten()
         stderr.print("[yellow]Stopped.[/] The sandboxes were cleaned up, and what was scored is kept.")
         return None, TERMINATED if isinstance(ending, Terminated) else INTERRUPTED
+    except httpx.HTTPError as error:
+        end_soon(FAILED)
+        raise InfrastructureError(
+            f"The Prefect server does not answer any more ({type(error).__name__}). The sandboxes were cleaned up, and "
+            "what was scored is kept: resume the run once the server is back."
+        ) from None
 
 
 async def _cancelled_by_ctrl_c(flow_run: Coroutine[Any, Any, Outcome]) -> Outcome:
-    """However often it is pressed: from the second time on asyncio's own handler raises in whatever runs just then."""
-    this = asyncio.current_task()
+    """Once: what follows is the cleanup, and Prefect's report of the end, neither of which another Ctrl-C may break."""
+    loop, this = asyncio.get_running_loop(), asyncio.current_task()
     assert this
-    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, this.cancel)
-    return await flow_run
+
+    def cancel(_number: int, _frame: FrameType | None) -> None:
+        if process_end.is_requested:
+            os.write(sys.stderr.fileno(), b"Still stopping.\n")
+            return
+        process_end.request(signal.SIGINT)
+        loop.call_soon_threadsafe(this.cancel)
+
+    # not the loop's own handler, which would be gone before this process is
+    before = signal.signal(signal.SIGINT, cancel)
+    try:
+        return await flow_run
+    finally:
+        if not process_end.is_requested:
+            signal.signal(signal.SIGINT, before)
 
 
 async def _score(parameters: Parameters) -> tuple[ResultDocument, int]:

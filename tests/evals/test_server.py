@@ -1,7 +1,9 @@
 """The server inside this process."""
 
+import asyncio
 import signal
 
+import httpx
 import pytest
 import uvicorn
 
@@ -27,3 +29,15 @@ async def test_a_server_that_can_not_start_is_an_error(monkeypatch: pytest.Monke
     with pytest.raises(InfrastructureError, match="no sockets left"):
         async with serve_app(_app):
             pytest.fail("must not be reached")
+
+
+@pytest.mark.parametrize(("error", "told"), [(asyncio.CancelledError(), False), (RuntimeError("a bug"), True)])
+async def test_a_request_that_is_cut_off_with_the_run_is_no_error(
+    error: BaseException, told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def app(scope: object, receive: object, send: object) -> None:
+        raise error
+
+    async with serve_app(app) as url, httpx.AsyncClient(trust_env=False) as http:
+        await http.get(url)
+    assert ("Exception in ASGI application" in caplog.text) == told
