@@ -28,7 +28,7 @@ from pathlib import Path
 import psutil
 from rich.table import Table
 
-from tests.faults.scene import Cloud, PrefectServer, cloud, prefect_server
+from tests.faults.services import Cloud, PrefectServer, cloud, prefect_server
 
 MOST_ROLLOUTS = 500
 PLANS = ((1, 30), (4, 120), (16, MOST_ROLLOUTS), (64, MOST_ROLLOUTS), (16, 50))

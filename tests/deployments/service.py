@@ -172,6 +172,15 @@ class Server:
         found = self.post("task_runs/filter", flow_runs={"id": {"any_": [run]}}, sort="EXPECTED_START_TIME_ASC")
         return {task["name"].split(" ")[0]: task["state_name"] for task in found}
 
+    def log(self, run: str) -> list[str]:
+        """Its lines so far."""
+        found: list[str] = []
+        while page := self.post(
+            "logs/filter", logs={"flow_run_id": {"any_": [run]}}, sort="TIMESTAMP_ASC", offset=len(found)
+        ):
+            found += [line["message"] for line in page]
+        return found
+
     def in_step(self, run: str, step: str) -> None:
         """Wait until the run works on this step."""
 

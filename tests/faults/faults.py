@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import psutil
 
-from tests.faults.scene import MID_EVAL, MOMENTS, ROLLOUTS, BackendName, NotStruck, Run, Scene
+from tests.faults.runs import MID_EVAL, MOMENTS, ROLLOUTS, NotStruck, Run
+from tests.faults.scene import BackendName, Scene
 
 AWAY = 30.0
 """Seconds that the Prefect server is away, and then as long as it takes to start."""
@@ -25,6 +26,8 @@ class Fault:
     """What it needs before the run begins."""
     mend: Callable[[Scene], None] | None = None
     """Ends the fault before the run is resumed, where it does not end by itself."""
+    served: bool = False
+    """Whether the run is one of the deployment's, by a worker, rather than of the command line."""
     steps: Sequence[str] = MOMENTS
     backends: Sequence[BackendName] = BOTH
 
@@ -33,10 +36,10 @@ class Fault:
 class Outcome:
     """What became of one run that was struck once, and then resumed."""
 
-    exit_code: int
-    """Of the run that was struck."""
-    resumed: int
-    """Exit code of `engine-bench resume`."""
+    ended: str
+    """How the run that was struck has ended, in a word."""
+    resumed: str
+    """How `engine-bench resume` has."""
     lost: int
     """Rollouts that were said to be finished and are not in the store, or never got a score."""
     doubled: int
@@ -44,11 +47,22 @@ class Outcome:
     leaked: list[str]
     said: str
     """By both."""
+    seconds: float
+
+    @classmethod
+    def none(cls, reason: str) -> "Outcome":
+        """Of a trial that could not be made."""
+        return cls("", "", 0, 0, [], reason, 0)
 
     @property
     def is_clean(self) -> bool:
         """Whether nothing is missing, and nobody was shown a traceback."""
-        return (self.resumed, self.lost, self.doubled, self.leaked) == (0, 0, 0, []) and "Traceback" not in self.said
+        counts = (self.lost, self.doubled, len(self.leaked))
+        return self.resumed == "completed" and counts == (0, 0, 0) and not self.has_traceback
+
+    @property
+    def has_traceback(self) -> bool:
+        return "Traceback" in self.said
 
 
 def disturb(scene: Scene, fault: Fault, step: str) -> Outcome:
@@ -57,12 +71,13 @@ def disturb(scene: Scene, fault: Fault, step: str) -> Outcome:
     Raises:
         NotStruck: it had ended before that.
     """
+    began = time.monotonic()
     if fault.prepare:
         fault.prepare(scene)
-    run = scene.run()
+    run = scene.serve() if fault.served else scene.run()
     run.reach(step)
     fault.strike(scene, run)
-    exit_code = run.wait()
+    ended = run.wait()
     if fault.mend:
         fault.mend(scene)
     before = scene.finished()
@@ -75,16 +90,18 @@ def disturb(scene: Scene, fault: Fault, step: str) -> Outcome:
     changed = [name for name, (_, reward) in after.items() if reward != 1.0]
     rewritten = [name for name, row in before.items() if after.get(name) != row]
     return Outcome(
-        exit_code,
+        ended,
         resumed,
         lost=max(0, run.announced - len(before)) + unscored,
         doubled=len({*changed, *rewritten}),
         leaked=scene.leftovers(),
         said=f"{run.said}\n--- resumed\n{resumption.said}",
+        seconds=time.monotonic() - began,
     )
 
 
-def kill_flow(scene: Scene, run: Run) -> None:
+def kill(scene: Scene, run: Run) -> None:
+    """What was started: the flow's process, or its worker."""
     run.process.kill()
 
 
@@ -162,7 +179,8 @@ RUNNING = ("health", "eval", MID_EVAL, "cleanup")
 """When there is a task app."""
 
 FAULTS: Sequence[Fault] = (
-    Fault("kill -9 of the flow and its eval service", kill_flow),
+    Fault("kill -9 of the flow and its eval service", kill),
+    Fault("kill -9 of the worker", kill, served=True),
     Fault("SIGTERM", terminate_flow),
     Fault("Ctrl-C", ctrl_c),
     Fault("Ctrl-C twice", ctrl_c_twice),

@@ -10,13 +10,15 @@ from tests.faults.faults import (
     Fault,
     ctrl_c_twice,
     disturb,
-    kill_flow,
+    kill,
     kill_task_app,
     let_api_fail,
     mend_cloud,
     take_server_away,
 )
-from tests.faults.scene import MID_EVAL, Cloud, PrefectServer, Scene, cloud, prefect_server
+from tests.faults.runs import MID_EVAL, ROLLOUTS
+from tests.faults.scene import Scene
+from tests.faults.services import Cloud, PrefectServer, cloud, prefect_server
 
 pytestmark = pytest.mark.slow
 
@@ -59,7 +61,7 @@ def test_on_this_machine(local: Scene, fault: Fault) -> None:
 
 @pytest.mark.parametrize(
     "fault",
-    [Fault("kill -9 of the flow", kill_flow), Fault("kill -9 of the task app", kill_task_app)],
+    [Fault("kill -9 of the flow", kill), Fault("kill -9 of the task app", kill_task_app)],
     ids=lambda fault: fault.name,
 )
 def test_in_daytona(daytona: Scene, fault: Fault) -> None:
@@ -69,7 +71,32 @@ def test_in_daytona(daytona: Scene, fault: Fault) -> None:
 
 def test_an_api_that_fails_one_time_in_five_costs_nothing(daytona: Scene) -> None:
     outcome = disturb(daytona, Fault("20%", let_api_fail, mend=mend_cloud), "provision")
-    assert outcome.exit_code == 0, outcome.said
+    assert outcome.ended == "completed", outcome.said
     assert outcome.is_clean, (outcome.leaked, outcome.said)
     assert daytona.cloud
     assert daytona.cloud.refused() > 3
+
+
+def test_a_run_whose_prefect_server_is_gone_for_good_ends_when_it_is_told_to(tmp_path: Path) -> None:
+    with prefect_server(tmp_path / "prefect") as server, closing(Scene(tmp_path / "home", server, None)) as scene:
+        run = scene.run()
+        run.reach(MID_EVAL)
+        server.stop()
+        run.process.terminate()
+        assert run.wait() == "terminated", run.said
+        assert "The Prefect server does not answer" in run.said
+        assert "Traceback" not in run.said
+        assert scene.leftovers() == []
+
+
+def test_a_run_whose_prefect_server_is_gone_for_good_scores_what_it_can(tmp_path: Path) -> None:
+    with prefect_server(tmp_path / "prefect") as server, closing(Scene(tmp_path / "home", server, None)) as scene:
+        scene.environment["PREFECT_CLIENT_MAX_RETRIES"] = "1"  # its five take a minute, for each request
+        run = scene.run()
+        run.reach(MID_EVAL)
+        server.stop()
+        assert run.wait() == "failed", run.said
+        assert "The Prefect server does not answer any more" in run.said
+        assert "Traceback" not in run.said
+        assert len(scene.finished()) == ROLLOUTS
+        assert scene.leftovers() == []
