@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Pace:
-    """How often a job is polled. Each poll is a call of EvalJob's, which sets up TLS for it: some 40 ms of a core."""
+    """How often a job is polled."""
 
     shortest: float = 0.05
     longest: float = 2.0

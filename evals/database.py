@@ -18,6 +18,8 @@ PREPARING = 20_260_101
 """Key of the PostgreSQL advisory lock under which the schema is made; any number that nobody else uses."""
 LOCK_TIMEOUT = 30.0
 """Seconds to wait for another process that writes to the same SQLite file."""
+_POOL = {"pool_size": 4, "max_overflow": 0, "pool_timeout": None}
+"""With many lanes, who has something to write waits for its turn, however long those before take."""
 
 
 class Database:
@@ -81,7 +83,7 @@ def _engine(url: str) -> AsyncEngine:
             raise ConfigurationError(f"A results store can't be a {parsed.get_backend_name()} database. {remedy}")
         if parsed.get_backend_name() == "sqlite":
             return _sqlite_engine(parsed)
-        return create_async_engine(parsed, pool_pre_ping=True)
+        return create_async_engine(parsed, pool_pre_ping=True, **_POOL)
     except (NoSuchModuleError, InvalidRequestError, ModuleNotFoundError) as error:
         raise ConfigurationError(f"No asynchronous driver for this results store: {error}. {remedy}") from None
     except ArgumentError:
@@ -92,7 +94,7 @@ def _engine(url: str) -> AsyncEngine:
 def _sqlite_engine(url: sa.URL) -> AsyncEngine:
     if url.database and url.database != ":memory:":
         _require_writable(Path(url.database))
-    engine = create_async_engine(url, connect_args={"timeout": LOCK_TIMEOUT})
+    engine = create_async_engine(url, connect_args={"timeout": LOCK_TIMEOUT}, **_POOL)
     sa.event.listen(engine.sync_engine, "connect", _make_durable)
     return engine
 

@@ -1,8 +1,9 @@
-"""synth-ai's EvalJob, used for single calls only, and behind a guard.
+"""An eval job of Synth's protocol: synth-ai's EvalJob starts and cancels it, behind a guard; we ask how it is.
 
-What importing it and using its loops does to a process, and why neither is wanted: its import replaces sys.stdout and
-sys.stderr; without an explicit task app key it mints one, writes it to the home folder and contacts the hosted service;
-its polling swallows every error. Its download of traces has no bound, so ours is in `traces.py`.
+What importing EvalJob and using its loops does to a process, and why neither is wanted: its import replaces sys.stdout
+and sys.stderr; without an explicit task app key it mints one, writes it to the home folder and contacts the hosted
+service; its polling swallows every error. Each of its calls makes a TLS context anew, so what is asked again and again
+is asked by a client of ours. Its download of traces has no bound, so ours is in `traces.py`.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ import httpx
 from pydantic import SecretStr
 
 from core.errors import ConfigurationError, EngineBenchError, InfrastructureError
+from core.tls import tls_context
 from evals.models import EvalRequest
 from evals.protocol import job_arguments
 from evals.secrecy import quoted, require_sendable
@@ -28,7 +30,7 @@ from evals.secrecy import quoted, require_sendable
 T = TypeVar("T")
 
 RETRIED_STATUS = frozenset({408, 425, 429})
-_STATUS = re.compile(r"Failed to get (?:status|results): (\d{3})\b|failed with status (\d{3})\b")
+_STATUS = re.compile(r"failed with status (\d{3})\b")
 
 
 class EvalServiceUnavailable(InfrastructureError):
@@ -40,6 +42,7 @@ class SynthJob:
 
     def __init__(self, url: str, api_key: SecretStr, request: EvalRequest, job_id: str | None = None) -> None:
         self._url = url
+        self._api_key = api_key
         self._secrets = (api_key, request.task_app_api_key, *request.task_app_headers.values())
         require_sendable("The eval service's key", api_key)
         # without one, EvalJobConfig would mint it, write it to the home folder and upload it
@@ -60,15 +63,23 @@ class SynthJob:
         return self.id
 
     async def status(self) -> dict[str, Any]:
-        return self._document(await self._call("read the job's status", self._job.get_status))
+        return await self._read("read the job's status", "")
 
     async def results(self) -> dict[str, Any]:
-        return self._document(await self._call("read the job's results", self._job.get_results))
+        return await self._read("read the job's results", "/results")
 
     async def cancel(self, reason: str) -> None:
         await self._call("cancel the job", lambda: self._job.cancel(reason=reason))
 
-    def _document(self, answer: Any) -> dict[str, Any]:
+    async def _read(self, what: str, part: str) -> dict[str, Any]:
+        try:
+            async with client(self._api_key) as http:
+                reply = await http.get(f"{job_address(self._url, self.id)}{part}")
+            answer = reply.raise_for_status().json()
+        except httpx.HTTPStatusError as error:
+            raise self._error(what, error.response.status_code, error.response.text) from None
+        except (httpx.HTTPError, ValueError) as error:
+            raise self._error(what, None, f"{type(error).__name__}: {error}") from None
         if not isinstance(answer, dict):
             raise EvalServiceUnavailable(f"The eval service {self._url} sent no object but a {type(answer).__name__}.")
         return answer
@@ -83,11 +94,22 @@ class SynthJob:
         except RuntimeError as error:
             # EvalJob tells the status in its message alone
             found = _STATUS.search(str(error))
-            raise self._error(what, int(found[1] or found[2]) if found else None, str(error)) from None
+            raise self._error(what, int(found[1]) if found else None, str(error)) from None
 
     def _error(self, what: str, status: int | None, message: str) -> EngineBenchError:
         # never chained: what EvalJob raises may quote the request, keys and all
         return service_error(self._url, what, status, quoted(message, self._secrets))
+
+
+def job_address(url: str, job_id: str) -> str:
+    """Of a job at the eval service at `url`, which may end in /api or not."""
+    return f"{url.rstrip('/').removesuffix('/api')}/api/eval/jobs/{job_id}"
+
+
+def client(api_key: SecretStr, timeout: float = 30) -> httpx.AsyncClient:
+    """For what EvalJob does not do well."""
+    headers = {"Authorization": f"Bearer {api_key.get_secret_value()}"}
+    return httpx.AsyncClient(headers=headers, timeout=timeout, verify=tls_context())
 
 
 def service_error(url: str, what: str, status: int | None, message: str) -> EngineBenchError:

@@ -26,6 +26,7 @@ from tenacity import (
 )
 
 from core.errors import ConfigurationError, InfrastructureError
+from core.tls import tls_context
 from evals.protocol import RolloutReply
 from evals.secrecy import quoted, redacted
 
@@ -239,6 +240,7 @@ async def connect(
         limits=httpx.Limits(keepalive_expiry=2),
         # A proxy of this environment can't reach a loopback address.
         mounts={f"all://{host}": None for host in LOOPBACK},
+        verify=tls_context(),
     )
     async with http:
         yield TaskAppClient(http, (api_key, *headers.values()), patience)

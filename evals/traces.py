@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from core.errors import InfrastructureError
 from evals.secrecy import quoted
-from evals.synth import EvalServiceUnavailable, service_error
+from evals.synth import EvalServiceUnavailable, client, job_address, service_error
 
 LARGEST_DOWNLOAD = 256 * 1024 * 1024
 LARGEST_UNPACKED = 1024 * 1024 * 1024
@@ -27,14 +27,13 @@ async def download_traces(url: str, api_key: SecretStr, job_id: str, folder: Pat
         ConfigurationError: the service refuses the key.
     """
     with tempfile.TemporaryFile() as file:
-        await _download(f"{url.rstrip('/').removesuffix('/api')}/api/eval/jobs/{job_id}/traces", url, api_key, file)
+        await _download(f"{job_address(url, job_id)}/traces", url, api_key, file)
         return await asyncio.to_thread(_unpack, file, folder)
 
 
 async def _download(address: str, url: str, api_key: SecretStr, file: IO[bytes]) -> None:
-    key = {"Authorization": f"Bearer {api_key.get_secret_value()}"}
     try:
-        async with httpx.AsyncClient(timeout=60) as http, http.stream("GET", address, headers=key) as reply:
+        async with client(api_key, timeout=60) as http, http.stream("GET", address) as reply:
             if reply.status_code != 200:
                 raise service_error(url, "download the job's traces", reply.status_code, f"HTTP {reply.status_code}")
             async for chunk in reply.aiter_bytes():

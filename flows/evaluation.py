@@ -10,6 +10,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, w
 
 from core.errors import ConfigurationError, EngineBenchError, InfrastructureError
 from core.settings import Settings
+from core.tls import tls_context
 from evals.client import EvalClient
 from evals.models import EvalRequest, Outcome, Policy, Progress
 from evals.service import serve
@@ -137,7 +138,8 @@ class Evaluation:
 
     async def _keep(self, outcome: Outcome) -> None:
         """Write down what a hosted eval service has scored; the embedded one has done so itself."""
-        known = {row.correlation_id for row in await self._store.rows(self._plan.run_id)}
+        seeds = [row.seed for row in outcome.rows]
+        known = {row.correlation_id for row in await self._store.rows(self._plan.run_id, seeds)}
         for row in outcome.rows:
             if row.correlation_id not in known:
                 await self._store.put(self._plan.run_id, outcome.job_id, row)
@@ -182,7 +184,7 @@ async def _versions(request: EvalRequest) -> dict[str, str]:
     headers["X-API-Key"] = request.task_app_api_key.get_secret_value()
     said = f"The task app at {request.task_app_url}"
     try:
-        async with httpx.AsyncClient(timeout=30) as http:
+        async with httpx.AsyncClient(timeout=30, verify=tls_context()) as http:
             answer = await http.get(f"{request.task_app_url}/info", headers=headers)
     except httpx.TransportError as error:
         raise SandboxLost(f"{said} does not answer any more ({type(error).__name__}).") from None

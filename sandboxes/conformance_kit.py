@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 from pydantic import SecretStr
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from sandboxes import stand_in
 from sandboxes.base import Backend, Sandbox, SandboxSpec
@@ -61,8 +62,9 @@ async def started(
     return await backend.start(sandbox, environment(behaviour) | {"NONCE": SecretStr(nonce)})
 
 
+@retry(retry=retry_if_exception_type(httpx.HTTPError), wait=wait_fixed(0.1), stop=stop_after_delay(READY), reraise=True)
 async def facts(backend: Backend, sandbox: Sandbox) -> dict[str, Any]:
-    """What the stand-in sees of its own situation."""
+    """What the stand-in sees of its own situation, once it serves: `start` waits for its process alone."""
     endpoint = await backend.endpoint(sandbox)
     headers = {name: value.get_secret_value() for name, value in endpoint.headers.items()}
     async with httpx.AsyncClient(trust_env=False, timeout=READY) as client:

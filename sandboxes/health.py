@@ -9,6 +9,7 @@ import httpx
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from core.errors import ConfigurationError, InfrastructureError
+from core.tls import tls_context
 from sandboxes.base import Endpoint
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
@@ -71,7 +72,9 @@ def with_log(message: str, log: str) -> str:
 
 async def _poll(endpoint: Endpoint, nonce: str, trust_env: bool) -> None:
     headers = {name: value.get_secret_value() for name, value in endpoint.headers.items()}
-    async with httpx.AsyncClient(headers=headers, timeout=_PATIENCE, trust_env=trust_env) as client:
+    async with httpx.AsyncClient(
+        headers=headers, timeout=_PATIENCE, trust_env=trust_env, verify=tls_context()
+    ) as client:
         pause = _FIRST_PAUSE
         while not await _is_ready(client, endpoint, nonce):
             await asyncio.sleep(pause)

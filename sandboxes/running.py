@@ -7,6 +7,7 @@ import httpx
 from pydantic import SecretStr, ValidationError
 
 from core.errors import InfrastructureError
+from core.tls import tls_context
 from sandboxes.base import Backend, Endpoint, Sandbox, SandboxRecord, SandboxSpec
 from sandboxes.bundle import Bundle
 from sandboxes.health import Answer, wait_until_healthy
@@ -60,7 +61,7 @@ async def _no_log() -> str:
 
 async def _nonce(endpoint: Endpoint, timeout: float) -> str:
     try:
-        async with httpx.AsyncClient(timeout=timeout) as client:
+        async with httpx.AsyncClient(timeout=timeout, verify=tls_context()) as client:
             reply = await client.get(f"{endpoint.url}/health")
             return Answer.model_validate_json(reply.content).nonce
     except httpx.HTTPError as error:

@@ -27,6 +27,7 @@ from task_app.errors import InfrastructureFailure
 from task_app.internet import VARIABLES, internet
 from task_app.jail_root import SYSTEM_DIRECTORIES, Bind, lay_out
 from task_app.processes import Completed, OnOutput
+from task_app.users import PROBE_UIDS, hold
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 WORKSPACE = Path("/workspace")
@@ -63,13 +64,13 @@ class Jail:
 
     workspace: Path
     """The working directory."""
+    uid: int
+    """User and group that it runs as where we are root (users.py): limits are per user, and at level `user` all
+    processes of the user are killed at the end. The workspace must be its own: `hand_over`."""
     place: Path = WORKSPACE
     """Where a jail with a root of its own has it."""
     writable: bool = True
     """Whether the workspace may be written."""
-    uid: int = 65_534
-    """User and group that it runs as where we are root. Jails that run at once must differ: limits are per user, and
-    at level `user` all processes of the user are killed at the end. The workspace must be its own: `hand_over`."""
     home: Path | None = None
     """A writable directory to be HOME; None: a fresh one, gone afterwards."""
     binds: tuple[Bind, ...] = ()
@@ -93,9 +94,9 @@ class Isolation:
         """The strongest level at which a process really runs and reaches a directory in `workspaces` (must exist)."""
         for level in Level:
             isolation = cls(level, tuple(path.resolve() for path in hidden))
-            with tempfile.TemporaryDirectory(dir=workspaces, prefix="probe-") as probe:
-                isolation.hand_over(Path(probe), Jail.uid)
-                if await isolation._works(Path(probe)):
+            with _probe(workspaces) as probe:
+                isolation.hand_over(probe.workspace, probe.uid)
+                if await isolation._works(probe):
                     return isolation
         raise InfrastructureFailure(f"No process can be run in {workspaces}. Is the directory on a usable disk?")
 
@@ -103,8 +104,8 @@ class Isolation:
         """This one, or level `process` where the jails' user can't run a program of ours, e.g. one in /root."""
         if self.level is not Level.USER:
             return self
-        with tempfile.TemporaryDirectory(dir=workspaces, prefix="probe-") as probe:
-            tried = await self.run(Jail(Path(probe)), ["test", "-x", str(program)], timeout=20)
+        with _probe(workspaces) as probe:
+            tried = await self.run(probe, ["test", "-x", str(program)], timeout=20)
         return self if tried.exit_code == 0 else replace(self, level=Level.PROCESS)
 
     @property
@@ -224,12 +225,11 @@ class Isolation:
         """Whether it needs our proxy for that."""
         return self.has_own_network and jail.network
 
-    async def _works(self, probe: Path) -> bool:
+    async def _works(self, probe: Jail) -> bool:
         try:
-            jail = Jail(probe)
             with Door(_PROBED_PORT) as door:
-                touch = ["touch", str(self.inside(jail, probe) / "reached")]
-                completed = await self.run(jail, touch, timeout=20, doors=[door])
+                touch = ["touch", str(self.inside(probe, probe.workspace) / "reached")]
+                completed = await self.run(probe, touch, timeout=20, doors=[door])
         except InfrastructureFailure:
             return False
         return completed.exit_code == 0
@@ -239,6 +239,13 @@ def _binds(jail: Jail) -> tuple[Bind, ...]:
     """All binds, in the order in which they are mounted: a later one may lie inside an earlier one's target."""
     home = () if jail.home is None else (Bind(jail.home, HOME, writable=True),)
     return (*jail.binds, *home, Bind(jail.workspace, jail.place, writable=jail.writable))
+
+
+@contextmanager
+def _probe(workspaces: Path) -> Iterator[Jail]:
+    """A jail to try something in."""
+    with tempfile.TemporaryDirectory(dir=workspaces, prefix="probe-") as folder, hold(PROBE_UIDS) as user:
+        yield Jail(Path(folder), uid=user.uid)
 
 
 @contextmanager

@@ -17,9 +17,7 @@ from pathlib import Path
 
 from task_app.build_cache import BuildCache
 from task_app.isolation import Isolation
-
-FIRST_UID = 61_000
-"""Slot n compiles as user 61000 + 2n and runs tests as the next, so that a test process can't write its slot."""
+from task_app.users import GRADING_UIDS, HeldUser, hold
 
 _LEFT_OUT = shutil.ignore_patterns("target", ".git")
 
@@ -33,7 +31,7 @@ class Slot:
     """A copy of the scaffold at `path`, and how to bring it back to what it was."""
 
     path: Path
-    compile_uid: int
+    user: HeldUser
     pristine: Mapping[str, str]
     """SHA-256 in hex of each source file of the scaffold, by path relative to it."""
     scaffold: Path
@@ -41,8 +39,13 @@ class Slot:
     _last_stamp: int = 0
 
     @property
+    def compile_uid(self) -> int:
+        return self.user.uid
+
+    @property
     def test_uid(self) -> int:
-        return self.compile_uid + 1
+        """Another one, so that a test process can't write its slot."""
+        return self.user.uid + 1
 
     def place(self, files: Mapping[str, str]) -> None:
         """Write files, given by path relative to the slot, so that cargo sees each as changed."""
@@ -116,6 +119,7 @@ class SlotPool:
         self._free: asyncio.Queue[Slot] = asyncio.Queue()
         self._returning: set[asyncio.Task[None]] = set()
         self._template: Slot | None = None
+        self._users: list[HeldUser] = []
 
     @property
     def scaffold(self) -> Path:
@@ -128,9 +132,9 @@ class SlotPool:
         scaffold = self.scaffold
         await asyncio.to_thread(_fresh_copy, self._scaffold, scaffold)
         await self._prepare(scaffold)
-        slots = [self._slot(index, scaffold) for index in range(self._count)]
+        slots = [self._slot(f"slot-{index}", scaffold) for index in range(self._count)]
         if self._isolation.has_own_root:
-            self._template = self._slot(self._count, scaffold, "template")
+            self._template = self._slot("template", scaffold)
             await self._make_template(self._template)
         for slot in slots:
             await self._renew(slot)
@@ -155,6 +159,8 @@ class SlotPool:
         while self._returning:
             await asyncio.gather(*self._returning, return_exceptions=True)
         await asyncio.to_thread(shutil.rmtree, self._work, ignore_errors=True)
+        for user in self._users:
+            user.release()
 
     async def _take_back(self, slot: Slot, clean: bool) -> None:
         """A compiler that was stopped half way may leave anything, so then the whole slot is made anew."""
@@ -192,9 +198,9 @@ class SlotPool:
         self._isolation.hand_over(slot.path, slot.compile_uid)
         self._isolation.admit(slot.path, slot.compile_uid, reader=slot.test_uid)
 
-    def _slot(self, index: int, scaffold: Path, name: str = "") -> Slot:
-        path = self._work / (name or f"slot-{index}")
-        return Slot(path, FIRST_UID + 2 * index, digests(scaffold), scaffold)
+    def _slot(self, name: str, scaffold: Path) -> Slot:
+        self._users.append(hold(GRADING_UIDS))
+        return Slot(self._work / name, self._users[-1], digests(scaffold), scaffold)
 
 
 def _fresh_copy(source: Path, target: Path, ignore: Callable[..., set[str]] | None = _LEFT_OUT) -> None:

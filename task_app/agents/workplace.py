@@ -15,6 +15,7 @@ from task_app.isolation import SYSTEM_PATH, Isolation, Jail, Limits
 from task_app.jail_root import Bind
 from task_app.processes import Completed, OnOutput
 from task_app.toolchain import Toolchain
+from task_app.users import AGENT_UIDS
 
 _MIB = 1 << 20
 OUTPUT_LIMIT = 4 * _MIB
@@ -23,8 +24,6 @@ OUTPUT_LIMIT = 4 * _MIB
 _PROGRAMS = Path("/programs")
 _FIRST_PORT = 4000
 """Of a jail's own loopback, where nothing else is."""
-AGENT_UIDS = range(62_000, 65_000)
-"""Below 65536, since a container may have no more; above what the graders use."""
 
 # An address-space limit would stop JavaScript engines, which reserve more than they use.
 _LIMITS = Limits(processes=2048, file_size=2048 * _MIB, scratch=1024 * _MIB)

@@ -20,9 +20,7 @@ from task_app.isolation import SYSTEM_PATH, Isolation, Jail, Limits
 from task_app.jail_root import SYSTEM_DIRECTORIES, Bind
 from task_app.processes import Completed
 from task_app.toolchain import Toolchain
-
-FIRST_UID = 60_500
-"""Below those of grading slots (61000 on) and agents (62000 on): jails that run at once must differ in their users."""
+from task_app.users import HARBOR_UIDS, HeldUser, hold
 
 _MIB = 1 << 20
 _TEMPORARY = Path("/tmp")  # noqa: S108 - the jail's own
@@ -38,9 +36,9 @@ class Places:
         self._work = work
         self._isolation = isolation
         self._cache = cache
-        self._uids: asyncio.Queue[int] = asyncio.Queue()
-        for uid in range(FIRST_UID, FIRST_UID + count):
-            self._uids.put_nowait(uid)
+        self._count = count
+        self._users: list[HeldUser] = []
+        self._free: asyncio.Queue[HeldUser] = asyncio.Queue()
         self._images: dict[Path, Path] = {}
         self._making = asyncio.Lock()
         self._toolchain: Toolchain | None = None
@@ -53,12 +51,17 @@ class Places:
                 f"and this machine allows only the isolation level '{self._isolation.level}'. Run as root, or allow "
                 "unprivileged user namespaces."
             )
+        for _ in range(self._count):
+            self._users.append(hold(HARBOR_UIDS))
+            self._free.put_nowait(self._users[-1])
         self._work.mkdir(parents=True, exist_ok=True)
         if shutil.which("cargo"):
             self._toolchain = await Toolchain.detect(self._work)
 
     async def close(self) -> None:
         await asyncio.to_thread(shutil.rmtree, self._work, ignore_errors=True)
+        for user in self._users:
+            user.release()
 
     async def image(self, task: HarborTask) -> Path:
         """A folder with what the task's image holds under /app, before what is the task's own; not to be changed."""
@@ -134,11 +137,11 @@ class Places:
 
     @asynccontextmanager
     async def _user(self) -> AsyncIterator[int]:
-        uid = await self._uids.get()
+        user = await self._free.get()
         try:
-            yield uid
+            yield user.uid
         finally:
-            self._uids.put_nowait(uid)
+            self._free.put_nowait(user)
 
     async def _set_up(self, task: HarborTask, app: Path, staged: Staged) -> None:
         """Binds can't reach into /tmp, which is new in each jail, so what belongs there is copied."""

@@ -20,7 +20,7 @@ from rich.table import Table
 
 from task_app.agents import AGENTS
 from task_app.agents.cli_agent import CliAgent
-from task_app.agents.workplace import AGENT_UIDS
+from task_app.users import AGENT_UIDS
 from tests.agents import programs
 from tests.agents.real.sample import SAMPLE, instances, solution
 from tests.agents.scenarios import KEY, MODEL

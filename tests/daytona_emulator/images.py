@@ -150,8 +150,8 @@ class ImageBuilder:
             return image
 
     async def _layers(self, dockerfile: Dockerfile, log: BuildLog) -> tuple[Path, ...]:
-        executable = [] if self._isolation.name == "none" else [s for _, s in dockerfile.steps if not SKIPPED.search(s)]
-        if not executable:
+        executable = [step for _, step in dockerfile.steps if not SKIPPED.search(step)]
+        if not executable or self._isolation.name in ("none", "hollow"):
             for _, step in dockerfile.steps:
                 log.write(f"RUN {step} {RECORDED}")
             return ()

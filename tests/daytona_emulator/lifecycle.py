@@ -10,6 +10,7 @@ from .daemons import BootFailed, Daemon
 from .errors import now
 from .events import Events
 from .faults import Faults
+from .hollow import HollowDaemon
 from .images import BuildFailed, ImageBuilder
 from .isolation import Cell, Isolation
 from .models import SandboxState
@@ -113,6 +114,9 @@ class Lifecycle:
 
     async def _start_daemon(self, sandbox: Sandbox) -> None:
         if self._isolation.name == "none":
+            return
+        if self._isolation.name == "hollow":
+            sandbox.daemon = HollowDaemon()
             return
         sandbox.cell = sandbox.cell or Cell(self._directory / sandbox.id, sandbox.image.layers)
         sandbox.daemon = await Daemon.start(

@@ -19,7 +19,8 @@ class Settings(BaseModel):
     api_key: str = "emulator-key"
     """The only key that is let in."""
     isolation: IsolationName = "auto"
-    """How sandboxes are confined: `auto` takes namespaces, else bubblewrap, else none (no commands)."""
+    """How sandboxes are confined: `auto` takes namespaces, else bubblewrap, else none (no commands).
+    `hollow`: nothing runs, but engine-bench's own verbs are answered as if it did (hollow.py)."""
     boot_seconds: float = Field(default=0, ge=0)
     """How long a sandbox takes to start, at least."""
     build_seconds: float = Field(default=0, ge=0)

@@ -180,8 +180,8 @@ class TestResources:
             pytest.skip("this machine gives jails no user of their own")
         workspace = folder / "bomb"
         workspace.mkdir()
-        isolation.hand_over(workspace, 61_901)
-        jail = Jail(workspace, uid=61_901, limits=Limits(processes=40))
+        isolation.hand_over(workspace, 59_901)
+        jail = Jail(workspace, uid=59_901, limits=Limits(processes=40))
         bomb = "f() { sleep 86423 & f & f; }; f"
         completed = await isolation.run(jail, ["bash", "-c", bomb], timeout=2, output_limit=1 << 16, grace=0.1)
         assert completed.exit_code != 0

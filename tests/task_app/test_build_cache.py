@@ -149,8 +149,8 @@ async def test_no_jail_reaches_it(folder: Path) -> None:
     (folder / "source/file").write_text("content")
     await cache.store("name", folder / "source")
     (folder / "workspace").mkdir()
-    isolation.hand_over(folder / "workspace", Jail.uid)
-    jail = Jail(folder / "workspace")
+    isolation.hand_over(folder / "workspace", 59_902)
+    jail = Jail(folder / "workspace", uid=59_902)
     for command in (f"ls {folder}/cache", f"cat {folder}/cache/name/file", f"touch {folder}/cache/name/forged"):
         completed = await isolation.run(jail, ["sh", "-c", command], timeout=20)
         assert completed.exit_code != 0, command

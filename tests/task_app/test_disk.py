@@ -18,7 +18,7 @@ from tests.task_app import serving
 from tests.task_app.grading_fixtures import open_directory
 
 MIB = 1 << 20
-FILL = "echo 'Hello, world!' > hello.txt; for i in $(seq 64); do head -c 1000000 /dev/zero > $i; done; sleep 86425"
+FILL = "echo 'Hello, world!' > hello.txt; for i in $(seq 64); do head -c 1000000 /dev/zero > $i; done; sleep 86431"
 
 
 @pytest.fixture
@@ -109,5 +109,5 @@ async def test_an_agent_that_fills_the_disk_is_ended(home: Path, monkeypatch: py
     async with serving.serving(serving.settings(home / "work"), {"filler": Filler()}) as client:
         reply = (await client.post("/rollout", json=serving.rollout("one", "filler"))).json()
     assert reply["reward_info"]["outcome_reward"] == 1.0
-    assert not any("86425" in (process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"]))
+    assert not any("86431" in (process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"]))
     assert list((home / "work/rollouts").iterdir()) == []

@@ -16,7 +16,7 @@ from task_app.jail_root import Bind
 from task_app.processes import Completed
 from tests.task_app.grading_fixtures import available_levels, open_directory
 
-UID = 61_900
+UID = 59_900
 
 
 @pytest.fixture
