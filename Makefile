@@ -22,7 +22,7 @@ deploy: $(READY)
 	@$(BIN)/python -m deployments.register
 
 test: $(READY)
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile
 
 # The real agents (1 GB from npm, into a folder that git ignores) against a scripted model: on this machine with no network,
 # then in the emulator as a sandbox's install step gets them.
