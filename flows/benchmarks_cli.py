@@ -41,6 +41,9 @@ def verify(
     """
     progress = Console(stderr=True)
 
+    def announce(instances: int) -> None:
+        progress.print(f"Getting ready for {instances} instances, with two rollouts each.", highlight=False)
+
     def tell(checked: Checked) -> None:
         state = "[red]broken[/]" if checked.problems else "[green]fine[/]"
         progress.print(f"{checked.instance:<40} {state}", highlight=False)
@@ -53,6 +56,7 @@ def verify(
             harbor_root=harbor_root,
             split=split,
             concurrency=concurrency,
+            on_begin=announce,
             on_checked=tell,
         )
     )

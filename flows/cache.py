@@ -26,12 +26,16 @@ def show(settings: Settings) -> Group:
     builds = _builds(settings)
     kept = builds.entries()
     total = sum(entry.size for entry in kept)
+    clones = _clones(settings)
+    told = f"{_mib(total)} of at most {_mib(builds.limit)} of builds are kept in {settings.builds_dir}"
+    if not (kept or clones):
+        return Group(told)
     table = Table("what", "size", "last used")
     for entry in kept:
         table.add_row(entry.name[:24], _mib(entry.size), _when(entry.used_at))
-    for clone in _clones(settings):
+    for clone in clones:
         table.add_row(f"clone {clone.name}", _mib(_size(clone)), _when(clone.stat().st_mtime))
-    return Group(table, f"{_mib(total)} of at most {_mib(builds.limit)} of builds are kept in {settings.builds_dir}")
+    return Group(table, told)
 
 
 def clean(settings: Settings, *, clones: bool = False) -> Cleaned:
@@ -45,7 +49,7 @@ def clean(settings: Settings, *, clones: bool = False) -> Cleaned:
 
 
 def cleaned_text(cleaned: Cleaned) -> str:
-    return f"Removed {cleaned.entries} entries, {_mib(cleaned.size)}."
+    return f"Removed {cleaned.entries} {'entry' if cleaned.entries == 1 else 'entries'}, {_mib(cleaned.size)}."
 
 
 def _builds(settings: Settings) -> BuildCache:

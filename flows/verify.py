@@ -30,6 +30,8 @@ from task_app.rollout import Performer
 GOLD, NOOP = "gold", "noop"
 _TIMEOUT = 600
 
+OnBegin = Callable[[int], None]
+"""Is told how many instances there are, once that is known."""
 OnChecked = Callable[["Checked"], None]
 
 
@@ -69,6 +71,7 @@ async def verify(
     harbor_root: str = "",
     split: str = "",
     concurrency: int = 2,
+    on_begin: OnBegin = lambda instances: None,
     on_checked: OnChecked = lambda checked: None,
 ) -> list[Checked]:
     """Check every instance of a benchmark, or of a split; in seed order.
@@ -84,6 +87,7 @@ async def verify(
     except TaskAppError as error:
         raise ConfigurationError(str(error)) from error
     require_images(benchmark, folder, harbor_root)
+    on_begin(len(instances))
     with _workplace(settings) as work:
         await asyncio.to_thread(_copy, parts(folder, harbor_root), work)
         benchmark = open_benchmark(work / "benchmark", name)

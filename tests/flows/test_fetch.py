@@ -127,3 +127,6 @@ def test_the_cache_is_shown_and_cleaned(origin: Path, settings: Settings) -> Non
     assert not clone.folder.exists()
     assert latest(settings) is None
     assert cache.cleaned_text(cache.clean(settings)) == "Removed 0 entries, 0.0 MiB."
+    assert cache.cleaned_text(cache.Cleaned(1, 1 << 20)) == "Removed 1 entry, 1.0 MiB."
+    console.print(cache.show(settings))
+    assert console.export_text().startswith("0.0 MiB of at most"), "there is no table of nothing"

@@ -41,10 +41,11 @@ async def test_what_does_not_compile_is_a_zero(task_app: httpx.AsyncClient, mode
 async def test_no_agent_looks_up_a_name(
     task_app: httpx.AsyncClient, model: ScriptedModel, lookups: list[bytes] | None
 ) -> None:
-    """Where it has the network of this machine, and so of these checks; else its tries would reach nobody."""
+    """Where it has a way to the internet, which looks names up for it; and that is not in the way to its model."""
     if lookups is None:
         pytest.skip("whether a name was looked up can't be told without root")
-    await asyncio.gather(*(rollout(task_app, model, agent, 0, internet=True) for agent in AGENTS))
+    responses = await asyncio.gather(*(rollout(task_app, model, agent, 0, internet=True) for agent in AGENTS))
+    assert [response["reward_info"]["outcome_reward"] for response in responses] == [1.0] * len(AGENTS)
     assert lookups == []
 
 
