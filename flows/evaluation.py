@@ -18,7 +18,7 @@ from evals.store import Store
 from evals.task_app_client import BAD_GATEWAY
 from flows.agent_needs import asked_provider
 from flows.limits import Limit, rollouts_at
-from flows.plan import GRADING_ALLOWANCE, Lane, Plan
+from flows.plan import Lane, Plan
 from flows.report import Report
 from sandboxes.base import Endpoint
 
@@ -158,7 +158,7 @@ class Evaluation:
             rescore=parameters.rescore or None,
             policy=_policy(self._plan),
             max_concurrent=parameters.concurrency,
-            grading_allowance=GRADING_ALLOWANCE,
+            grading_allowance=self._plan.grading_allowance,
         )
 
 

@@ -1,6 +1,7 @@
 """From parameters to lanes: which benchmark, which seeds, in which sandboxes. No network, no side effects."""
 
 import fnmatch
+import math
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from task_app.errors import TaskAppError
 
 ROOT = Path(__file__).resolve().parent.parent
 
-GRADING_ALLOWANCE = 300
+_GRADING_ALLOWANCE = 300
 """Seconds a rollout may take beyond its agent: waiting for a slot's warm-up, compiling and testing."""
 
 
@@ -68,6 +69,8 @@ class Plan(BaseModel):
     """What the agent is to find in its surroundings."""
     tools: tuple[str, ...]
     """Programs that grading and the agent need inside the sandbox, as `Backend.install` takes them."""
+    grading_allowance: float
+    """Seconds that a rollout may take beyond its agent."""
     instances: tuple[str, ...]
     """All ids of the split, in seed order."""
     seeds: tuple[int, ...]
@@ -154,6 +157,9 @@ def make_plan(
     wire_seeds = [seed + attempt * len(ids) for attempt in range(parameters.attempts) for seed in seeds]
     wire_seeds = [seed for seed in wire_seeds if only is None or seed in only]
     missing = [seed for seed in wire_seeds if seed not in scored]
+    verifier = benchmark.longest_verifier if isinstance(benchmark, Harbor) else 0
+    allowance = _GRADING_ALLOWANCE + verifier
+    groups = _by_machine(missing, ids, benchmark, parameters)
     return Plan(
         run_id=run_id or flow_run_id,
         flow_run_id=flow_run_id,
@@ -161,9 +167,10 @@ def make_plan(
         benchmark_dir=folder,
         context=None if parameters.rescore else read_context(parameters.context),
         tools=(*benchmark.tools, *agent_tools(parameters)),
+        grading_allowance=allowance,
         instances=ids,
         seeds=tuple(wire_seeds),
-        lanes=tuple(_deal(_by_machine(missing, ids, benchmark, parameters), parameters, flow_run_id)),
+        lanes=tuple(_deal(groups, parameters, flow_run_id, allowance)),
     )
 
 
@@ -207,7 +214,9 @@ def _by_machine(
     return {machine.model_copy(update={"build_timeout": patience.get(machine)}): groups[machine] for machine in groups}
 
 
-def _deal(groups: Mapping[Machine, list[int]], parameters: Parameters, flow_run_id: str) -> list[Lane]:
+def _deal(
+    groups: Mapping[Machine, list[int]], parameters: Parameters, flow_run_id: str, allowance: float
+) -> list[Lane]:
     total = sum(map(len, groups.values()))
     shares = [
         (machine, tuple(seeds[index::count]))
@@ -222,7 +231,7 @@ def _deal(groups: Mapping[Machine, list[int]], parameters: Parameters, flow_run_
                 run_id=flow_run_id,
                 lane=index,
                 port=parameters.port,
-                lifetime=_lifetime(total, parameters),
+                lifetime=_lifetime(total, parameters, allowance),
                 machine=machine,
             ),
             seeds=share,
@@ -241,10 +250,10 @@ def _lanes_each(groups: Mapping[Machine, list[int]], sandboxes: int) -> list[int
     return lanes
 
 
-def _lifetime(rollouts: int, parameters: Parameters) -> int:
+def _lifetime(rollouts: int, parameters: Parameters, allowance: float) -> int:
     """Seconds after which nothing of a lane can still be wanted, should it have to do all the work alone."""
     rounds = -(-rollouts // parameters.concurrency)
-    return 1800 + rounds * (parameters.timeout + GRADING_ALLOWANCE)
+    return 1800 + rounds * math.ceil(parameters.timeout + allowance)
 
 
 def pack(plan: Plan) -> Bundle:

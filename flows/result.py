@@ -60,7 +60,7 @@ class BenchmarkReference(BaseModel):
     commit: str | None = None
     """Of the clone that it lies in, with `-dirty` where files differ; null if it is no clone of its own."""
     content_hash: str
-    """SHA-256 of what was uploaded: task app and benchmark."""
+    """SHA-256 of its files."""
 
 
 class Rescoring(BaseModel):

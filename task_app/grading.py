@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import secrets
 import shutil
 import sys
@@ -46,12 +47,21 @@ class GradingLimits:
     compile_timeout: float = 180
     test_timeout: float = 60
     test_memory: int = 2048 * _MIB
-    compile_memory: int = 16_384 * _MIB
+    compile_memory: int = field(default_factory=lambda: min(16_384 * _MIB, machine_memory() * 3 // 4))
+    """Less than there is, so that a compiler which wants too much fails by itself and is not killed by the system."""
     test_output: int = _MIB
     """What a test process may print; 16 times as much kills it."""
     kept_output: int = 64 * 1024
     free_disk: int = 64 * _MIB
     """A compile that fails with less than this left is the disk's fault."""
+
+
+def machine_memory() -> int:
+    """Bytes of this machine, or of this container (cgroup v2) where it may have less."""
+    limit = Path("/sys/fs/cgroup/memory.max")
+    told = limit.read_text().strip() if limit.is_file() else ""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(machine, int(told)) if told.isdigit() else machine
 
 
 class Grader:

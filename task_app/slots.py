@@ -7,6 +7,7 @@ at the same path, so one build serves all: the template is built once and copied
 import asyncio
 import hashlib
 import json
+import logging
 import os
 import shutil
 import time
@@ -16,8 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from task_app.build_cache import BuildCache
+from task_app.errors import InfrastructureFailure
 from task_app.isolation import Isolation
 from task_app.users import GRADING_UIDS, HeldUser, hold
+
+logger = logging.getLogger(__name__)
 
 _LEFT_OUT = shutil.ignore_patterns("target", ".git")
 
@@ -35,6 +39,8 @@ class Slot:
     pristine: Mapping[str, str]
     """SHA-256 in hex of each source file of the scaffold, by path relative to it."""
     scaffold: Path
+    spoiled: bool = False
+    """It could not be brought back to what it was: it has to be made anew before anyone gets it."""
     _placed: set[str] = field(default_factory=set)
     _last_stamp: int = 0
 
@@ -142,8 +148,14 @@ class SlotPool:
 
     @asynccontextmanager
     async def lease(self) -> AsyncIterator[Slot]:
-        """A slot of one's own; on leaving it is reset before anyone else gets it, also if the task was cancelled."""
+        """A slot of one's own; on leaving it is reset before anyone else gets it, also if the task was cancelled.
+
+        Raises:
+            InfrastructureFailure: there is none that could be trusted.
+        """
         slot = await self._free.get()
+        if slot.spoiled:
+            await self._mend(slot)
         clean = False
         try:
             yield slot
@@ -163,14 +175,31 @@ class SlotPool:
             user.release()
 
     async def _take_back(self, slot: Slot, clean: bool) -> None:
-        """A compiler that was stopped half way may leave anything, so then the whole slot is made anew."""
+        """A compiler that was stopped half way may leave anything, so then the whole slot is made anew.
+
+        Where that fails (on a full disk), the grade that is there stands; whoever comes next tries again.
+        """
+        slot.spoiled = True
         try:
             await asyncio.to_thread(slot.reset)
             trusted = self._isolation.has_own_root or await asyncio.to_thread(slot.is_pristine)
             if not clean or not trusted:
                 await self._renew(slot)
+            slot.spoiled = False
+        except (OSError, InfrastructureFailure) as error:
+            logger.warning("Grading slot %s is to be made anew: %s", slot.path.name, error)
         finally:
             self._free.put_nowait(slot)
+
+    async def _mend(self, slot: Slot) -> None:
+        try:
+            await self._renew(slot)
+            slot.spoiled = False
+        except OSError as error:
+            raise InfrastructureFailure(f"A grading slot can't be made anew: {error}. Is the disk full?") from error
+        finally:
+            if slot.spoiled:
+                self._free.put_nowait(slot)
 
     async def _make_template(self, template: Slot) -> None:
         """Nobody else ever writes to it, so it can be kept for the next sandbox that would build the same."""

@@ -17,6 +17,7 @@ HARBOR_UIDS = range(60_500, 61_000)
 GRADING_UIDS = range(61_000, 62_000, 2)
 """Each stands for itself and the next: one compiles, the other tests."""
 AGENT_UIDS = range(62_000, 65_000)
+"""Of these one that runs nothing is drawn for each rollout; they are too many to be held one by one."""
 
 
 @dataclass(frozen=True)

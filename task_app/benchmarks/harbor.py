@@ -72,6 +72,11 @@ class Harbor:
     def instances(self, split: str | None = None) -> tuple[Instance, ...]:
         return self._instances.of(split)
 
+    @property
+    def longest_verifier(self) -> float:
+        """Seconds that a verifier may take."""
+        return max(task.config.verifier.timeout_sec for task in self._tasks.values())
+
     def task(self, id: str) -> HarborTask:
         """An instance's task, with its secrets."""
         return self._tasks[id]

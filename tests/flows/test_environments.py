@@ -117,6 +117,15 @@ def test_tasks_that_share_an_image_have_the_longest_time_of_them_for_its_build(t
     ]
 
 
+def test_a_rollout_may_take_as_long_as_the_slowest_verifier_does_beyond_its_agent(tmp_path: Path) -> None:
+    """Else a solution that hangs would be no 0 but an infrastructure failure, and be paid for again."""
+    for name, seconds in (("a", 60), ("b", 1800)):
+        task(tmp_path, name, "FROM debian\n", toml=f"[verifier]\ntimeout_sec = {seconds}\n")
+    plan = make_plan(Parameters(benchmark="harbor", path=str(tmp_path), backend="daytona"), "run", Settings())
+    assert plan.grading_allowance > 1800
+    assert all(lane.spec.lifetime > plan.parameters.timeout + 1800 for lane in plan.lanes)
+
+
 def test_an_image_asked_for_by_name_stands_for_all(tmp_path: Path) -> None:
     assert machine_for(task(tmp_path, "a", SETTING_UP), Machine(image="mine:1")).dockerfile == "FROM mine:1"
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from task_app.errors import InfrastructureFailure
 from task_app.isolation import Isolation, Level
 from task_app.slots import Slot, SlotPool, digests
 from tests.task_app.grading_fixtures import CARD_FILE, STUB, write_scaffold
@@ -17,8 +18,11 @@ class Builds:
 
     def __init__(self) -> None:
         self.slots: list[str] = []
+        self.disk_is_full = False
 
     async def __call__(self, slot: Slot) -> None:
+        if self.disk_is_full:
+            raise InfrastructureFailure("No space left on device")
         self.slots.append(slot.path.name)
         await asyncio.to_thread(_write_target, slot.path)
 
@@ -115,6 +119,32 @@ async def test_a_slot_that_was_tampered_with_is_made_anew(tmp_path: Path) -> Non
         async with pool.lease() as slot:
             assert slot.is_pristine()
     assert builds.slots == ["slot-0", "slot-0"]
+
+
+async def test_a_slot_that_could_not_be_made_anew_is_given_to_nobody_until_it_could(tmp_path: Path) -> None:
+    """Else whatever is submitted next would not compile in what is left of it, and score 0."""
+    builds = Builds()
+    async with pool_of(1, Level.PROCESS, tmp_path, builds) as pool:
+        builds.disk_is_full = True
+        with pytest.raises(RuntimeError):
+            await _spoil(pool)
+        for _ in range(2):
+            with pytest.raises(InfrastructureFailure, match="No space left"):
+                await _hold(pool)
+        builds.disk_is_full = False
+        async with pool.lease() as slot:
+            assert slot.is_pristine()
+            assert (slot.path / "target/built").read_text() == "warm"
+
+
+async def test_a_slot_that_can_not_be_reset_takes_no_grade_with_it(tmp_path: Path) -> None:
+    builds = Builds()
+    async with pool_of(1, Level.PROCESS, tmp_path, builds) as pool:
+        async with pool.lease() as slot:
+            (slot.path / "build.rs").write_text("fn main() {}")
+            builds.disk_is_full = True
+            graded = True
+        assert graded
 
 
 async def test_the_scaffold_may_change_after_warming(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from task_app.users import hold
 # of the tests alone
 UIDS = range(59_000, 59_002)
 
-ELSEWHERE = f"from task_app.users import hold; print(hold({UIDS}).uid, flush=True); input()"
+ELSEWHERE = f"from task_app.users import hold; user = hold({UIDS}); print(user.uid, flush=True); input()"
 
 
 def test_nobody_gets_what_is_held_here_or_in_another_process() -> None:
