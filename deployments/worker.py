@@ -9,6 +9,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NoReturn
 from uuid import uuid4
 
@@ -89,13 +91,16 @@ class Worker:
 @contextmanager
 def working(api: Api) -> Iterator[Worker]:
     """A worker that is stopped, after its runs, at the end of the block."""
-    worker = Worker(api.environment())
-    try:
-        yield worker
-    finally:
-        if running := worker.runs():
-            say(f"Stopping {len(running)} flow run(s); their sandboxes are cleaned up first")
-        worker.stop()
+    # of its own, since a worker that is killed removes nothing of what it and its runs keep there
+    with TemporaryDirectory(prefix="engine-bench-worker-", ignore_cleanup_errors=True) as temporary:
+        Path(temporary).chmod(0o711)  # agents may be other users
+        worker = Worker({**api.environment(), "TMPDIR": temporary})
+        try:
+            yield worker
+        finally:
+            if running := worker.runs():
+                say(f"Stopping {len(running)} flow run(s); their sandboxes are cleaned up first")
+            worker.stop()
 
 
 def _mark_of(process: psutil.Process) -> str | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from tests.faults.runs import MID_EVAL, MOMENTS, ROLLOUTS, NotStruck, Run
+from tests.faults.runs import MID_EVAL, MOMENTS, ROLLOUTS, NotStruck, Run, ServedRun
 from tests.faults.scene import BackendName, Scene
 
 AWAY = 30.0
@@ -100,9 +100,13 @@ def disturb(scene: Scene, fault: Fault, step: str) -> Outcome:
     )
 
 
-def kill(scene: Scene, run: Run) -> None:
-    """What was started: the flow's process, or its worker."""
+def kill_flow(scene: Scene, run: Run) -> None:
     run.process.kill()
+
+
+def kill_worker(scene: Scene, run: Run) -> None:
+    assert isinstance(run, ServedRun)
+    _kill(run.workers())
 
 
 def terminate_flow(scene: Scene, run: Run) -> None:
@@ -179,8 +183,8 @@ RUNNING = ("health", "eval", MID_EVAL, "cleanup")
 """When there is a task app."""
 
 FAULTS: Sequence[Fault] = (
-    Fault("kill -9 of the flow and its eval service", kill),
-    Fault("kill -9 of the worker", kill, served=True),
+    Fault("kill -9 of the flow and its eval service", kill_flow),
+    Fault("kill -9 of the worker", kill_worker, served=True),
     Fault("SIGTERM", terminate_flow),
     Fault("Ctrl-C", ctrl_c),
     Fault("Ctrl-C twice", ctrl_c_twice),

@@ -12,9 +12,8 @@ from typing import Any
 
 import psutil
 
-from deployments.work_pool import WORK_POOL, WORK_POOL_TYPE
 from tests.deployments.service import Server
-from tests.faults.services import PATIENCE, eventually, has_word, is_alive
+from tests.faults.services import PATIENCE, eventually, has_word
 
 STEPS = ("provision", "upload", "install", "start", "health", "eval", "cleanup")
 MID_EVAL = "mid-eval"
@@ -115,28 +114,21 @@ class Run:
 
 
 class ServedRun(Run):
-    """A run of a deployment. `process` is the worker that has begun it, not its own."""
+    """A run of a deployment. `process` is what keeps the worker that begins it."""
 
     def __init__(
         self, home: Path, environment: dict[str, str], server: Server, backend: str, parameters: dict[str, Any]
     ) -> None:
-        pool = ("--pool", WORK_POOL, "--type", WORK_POOL_TYPE, "--install-policy", "never")
-        command = (sys.executable, "-m", "prefect", "worker", "start", *pool)
-        super().__init__(command, home, environment | {"PREFECT_WORKER_QUERY_SECONDS": "1"})
+        super().__init__((sys.executable, "-m", "deployments.worker"), home, environment)
         self._server = server
         self._id = server.press_run(f"engine-bench/{backend}", **parameters)
 
     def wait(self) -> str:
-        at_work = [process for process in psutil.process_iter() if self._is_its(process)]
-        eventually(lambda: not any(map(is_alive, at_work)), "the end of the run's process")
-        self.process.kill()
+        """How it has ended. Its worker has as well: whatever keeps that sees to it that the run does."""
         self._wait()
         # what it has said since its worker, which passed that on, was gone
         self._lines += [f"{line}\n" for line in self._server.log(self._id)]
         return str(self._server.state(self._id)["name"]).lower()
 
-    def _is_its(self, process: psutil.Process) -> bool:
-        try:
-            return process.environ().get("PREFECT__FLOW_RUN_ID") == self._id
-        except psutil.Error:
-            return False  # it has just ended, or belongs to somebody else
+    def workers(self) -> list[psutil.Process]:
+        return [child for child in psutil.Process(self.process.pid).children() if has_word(child, "worker")]

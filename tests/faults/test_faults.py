@@ -10,7 +10,7 @@ from tests.faults.faults import (
     Fault,
     ctrl_c_twice,
     disturb,
-    kill,
+    kill_flow,
     kill_task_app,
     let_api_fail,
     mend_cloud,
@@ -61,7 +61,7 @@ def test_on_this_machine(local: Scene, fault: Fault) -> None:
 
 @pytest.mark.parametrize(
     "fault",
-    [Fault("kill -9 of the flow", kill), Fault("kill -9 of the task app", kill_task_app)],
+    [Fault("kill -9 of the flow", kill_flow), Fault("kill -9 of the task app", kill_task_app)],
     ids=lambda fault: fault.name,
 )
 def test_in_daytona(daytona: Scene, fault: Fault) -> None:
