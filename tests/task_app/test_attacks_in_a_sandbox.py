@@ -125,7 +125,7 @@ async def test_the_task_apps_own_api_is_closed_to_agents(scene: Scene) -> None:
 async def test_another_rollouts_workspace_is_out_of_reach(scene: Scene) -> None:
     await scene.begin("victim", "echo the-victims-marker > marker.txt; sleep 86432", seed=1)
     while not await scene.runs(86432):
-        continue
+        assert (await scene.client.get("/rollouts/victim")).status_code == 202
     marker = (await scene.outside("ls /app/work/rollouts/*/workspace/marker.txt")).strip()
     await scene.attack(attacks.meddling(marker, "the-victims-marker"))
     assert await scene.runs(86432), "the victim was hit"
