@@ -51,7 +51,7 @@ class RolloutLocks:
 
     def __init__(self) -> None:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._scored: set[str] = set()
+        self._closed_to_others: set[str] = set()
 
     def of(self, correlation_id: str) -> asyncio.Lock:
         return self._locks.setdefault(correlation_id, asyncio.Lock())
@@ -61,12 +61,14 @@ class RolloutLocks:
         lock = self._locks.get(correlation_id)
         return lock is not None and lock.locked()
 
-    def note_scored(self, correlation_id: str) -> None:
-        self._scored.add(correlation_id)
+    def close_to_others(self, correlation_id: str) -> None:
+        """From now on this rollout is the business of its own job alone."""
+        self._closed_to_others.add(correlation_id)
 
-    def is_scored(self, correlation_id: str) -> bool:
-        """Whether some job of this process has seen its score; what the store knows beyond that counts as well."""
-        return correlation_id in self._scored
+    def is_closed_to_others(self, correlation_id: str) -> bool:
+        """Whether a job that may take over rollouts is to leave this one: it has a score, or another job has tried it
+        in vain, and each try is paid for. What the store knows beyond that counts as well."""
+        return correlation_id in self._closed_to_others
 
 
 class JobRunner:
@@ -111,11 +113,20 @@ class JobRunner:
             if bugs or expected is None:
                 raise
             raise expected.exceptions[0] from None
+        await self._serve_what_others_scored()
 
     async def _serve_stored_rows(self) -> None:
         for row in await self._store.rows(self._job.run_id, self._job.request.seeds):
             if not row.infrastructure_failure:
                 self._job.rows[row.seed] = row
+
+    async def _serve_what_others_scored(self) -> None:
+        """What failed here may have been taken over since, with more luck; what is being tried is waited for."""
+        for seed, row in list(self._job.rows.items()):
+            if row.infrastructure_failure:
+                async with self._locks.of(row.correlation_id):
+                    stored = await self._store.row(row.correlation_id)
+                self._job.rows[seed] = stored or row
 
     async def _work(self, queue: list[int]) -> None:
         """Take seeds that nobody works on until there are none, then wait for those of our own that others work on."""
@@ -128,7 +139,7 @@ class JobRunner:
     def _take(self, queue: list[int]) -> int | None:
         for seed in tuple(queue):
             correlation_id = self._job.correlation_id(seed)
-            if seed not in self._own and self._locks.is_scored(correlation_id):
+            if seed not in self._own and self._locks.is_closed_to_others(correlation_id):
                 queue.remove(seed)
             elif not self._locks.is_held(correlation_id):
                 queue.remove(seed)
@@ -138,8 +149,8 @@ class JobRunner:
     async def _settle(self, seed: int) -> None:
         async with self._locks.of(self._job.correlation_id(seed)):
             row = self._job.rows.get(seed) or await self._finished(seed)
-        if row.reward is not None:
-            self._locks.note_scored(row.correlation_id)
+        if row.reward is not None or seed not in self._own:
+            self._locks.close_to_others(self._job.correlation_id(seed))
         if seed in self._own:
             self._job.rows[seed] = row
 

@@ -639,6 +639,33 @@ async def test_what_a_job_took_over_in_vain_is_asked_for_again_by_its_owner(
     assert [row.reward for row in (await owner).rows] == [1.0, 1.0]
 
 
+async def test_what_its_own_job_gave_up_is_tried_by_one_other_job_alone(
+    service: EvalService, make_request: Make, task_app: ScriptedTaskApp
+) -> None:
+    task_app.faults = {0: status(503)}
+    client = service.client()
+    (given_up,) = (await client.run(make_request(seeds=[0]))).rows
+    for seed in (1, 2, 3):
+        await client.run(make_request(seeds=[seed], others=[0]))
+    assert given_up.reward is None
+    assert task_app.asked == {0: 6, 1: 1, 2: 1, 3: 1}
+
+
+async def test_what_its_own_job_gave_up_and_another_one_scored_counts_as_scored(
+    service: EvalService, make_request: Make, task_app: ScriptedTaskApp
+) -> None:
+    task_app.faults = {0: status(503, times=3)}
+    task_app.held = {0, 1}
+    client = service.client()
+    owner = asyncio.create_task(client.run(make_request(seeds=[0, 1], max_concurrent=1)))
+    await task_app.is_asked_for(1)  # so seed 0 has been given up
+    other = asyncio.create_task(client.run(make_request(seeds=[2], others=[0, 1], max_concurrent=1)))
+    await task_app.is_asked_for(0)
+    task_app.release()
+    assert [row.reward for row in (await owner).rows] == [1.0, 1.0]
+    await other
+
+
 async def test_what_an_earlier_run_has_kept_is_graded_again(
     service: EvalService, store: Store, task_app: ScriptedTaskApp, make_request: Make
 ) -> None:
