@@ -11,7 +11,7 @@ from pydantic import SecretStr, ValidationError
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from core.errors import ConfigurationError, EngineBenchError, InfrastructureError
-from evals.models import TERMINAL, EvalRequest, JobStatus, Outcome, Progress, Row
+from evals.models import MISSING, TERMINAL, EvalRequest, JobStatus, Outcome, Progress, Row, rollout_id
 from evals.protocol import row_from_result
 from evals.secrecy import require_sendable
 from evals.synth import EvalServiceUnavailable, SynthJob
@@ -212,6 +212,6 @@ def _rows(document: dict[str, Any], request: EvalRequest, error: str | None) -> 
         raise InfrastructureError(f"The eval service sent results that can't be read: {invalid}.") from None
     reason = f"The job ended before this rollout did: {error}" if error else "The eval service sent no row for it."
     return [
-        found.get(seed) or Row.infrastructure(seed, f"{request.run_id}-{seed}", "missing", reason)
+        found.get(seed) or Row.infrastructure(seed, rollout_id(request.run_id, seed), MISSING, reason)
         for seed in request.seeds
     ]

@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from core.errors import EngineBenchError
-from evals.models import Artifact, JobStatus, Progress, Row
+from evals.models import Artifact, JobStatus, Progress, Row, rollout_id
 from evals.protocol import JobRequest, RolloutReply
 from evals.rescoring import Former, former_rollout
 from evals.statistics import mean_reward
@@ -38,7 +38,7 @@ class Job:
 
     def correlation_id(self, seed: int) -> str:
         """The same for every job of the run, so that none asks for a rollout that another has asked for already."""
-        return f"{self.run_id}-{seed}"
+        return rollout_id(self.run_id, seed)
 
     @property
     def progress(self) -> Progress:

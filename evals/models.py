@@ -14,6 +14,14 @@ TERMINAL: frozenset[JobStatus] = frozenset({"completed", "failed", "cancelled"})
 INTERRUPTED = "interrupted"
 """How the error of a job begins whose eval service ended before the job did."""
 
+MISSING = "missing"
+"""Kind of the error of a row that is made up, since the eval service sent none for its seed."""
+
+
+def rollout_id(run_id: str, seed: int) -> str:
+    """The correlation id of a rollout: the same for every job of its run, so that none is paid for twice."""
+    return f"{run_id}-{seed}"
+
 
 class Policy(BaseModel):
     """Who works on the instances; further fields are passed on to the task app as they are."""

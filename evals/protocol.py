@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
-from evals.models import Artifact, EvalRequest, Row, RowError
+from evals.models import Artifact, EvalRequest, Row, RowError, rollout_id
 
 CORRELATION_ID = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,199}$"
 
@@ -186,12 +186,14 @@ def row_from_result(result: dict[str, Any], run_id: str) -> Row:
         try:
             return Row.model_validate(details)
         except ValidationError:
-            return Row.infrastructure(seed, f"{run_id}-{seed}", "protocol", "The eval service sent an unreadable row.")
+            return Row.infrastructure(
+                seed, rollout_id(run_id, seed), "protocol", "The eval service sent an unreadable row."
+            )
     return _foreign_row(seed, result, run_id)
 
 
 def _foreign_row(seed: int, result: dict[str, Any], run_id: str) -> Row:
-    correlation_id = str(result.get("correlation_id") or f"{run_id}-{seed}")
+    correlation_id = str(result.get("correlation_id") or rollout_id(run_id, seed))
     known = {name: _number(result.get(name)) for name in ("tokens", "cost_usd", "latency_ms")}
     known["tokens"] = int(known["tokens"]) if known["tokens"] is not None else None
     if error := result.get("error"):

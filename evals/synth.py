@@ -77,7 +77,8 @@ class SynthJob:
                 reply = await http.get(f"{job_address(self._url, self.id)}{part}")
             answer = reply.raise_for_status().json()
         except httpx.HTTPStatusError as error:
-            raise self._error(what, error.response.status_code, error.response.text) from None
+            status = error.response.status_code
+            raise self._error(what, status, f"status {status}: {error.response.text}") from None
         except (httpx.HTTPError, ValueError) as error:
             raise self._error(what, None, f"{type(error).__name__}: {error}") from None
         if not isinstance(answer, dict):

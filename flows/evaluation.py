@@ -12,9 +12,10 @@ from core.errors import ConfigurationError, EngineBenchError, InfrastructureErro
 from core.settings import Settings
 from core.tls import tls_context
 from evals.client import EvalClient
-from evals.models import EvalRequest, Outcome, Policy, Progress
+from evals.models import MISSING, EvalRequest, Outcome, Policy, Progress, rollout_id
 from evals.service import serve
 from evals.store import Store
+from evals.synth import EvalServiceUnavailable
 from evals.task_app_client import BAD_GATEWAY
 from flows.agent_needs import asked_provider
 from flows.limits import Limit, rollouts_at
@@ -78,6 +79,7 @@ class Evaluation:
         Raises:
             SandboxLost: the task app does not answer any more.
             SandboxUnfit: it does, but the eval service could not finish the job.
+            EvalServiceUnavailable: nobody knows how the job stands, which goes on; another try attaches to it.
             RolloutsUnscored: some rollouts have no score after the eval service's own retries.
         """
         request = self._request(lane, endpoint, api_key)
@@ -105,19 +107,27 @@ class Evaluation:
         return len(lane.seeds) - sum(row.reward is not None for row in rows)
 
     async def _attach(self, lane: Lane, request: EvalRequest) -> Outcome | None:
-        """The outcome of the job that an earlier try has submitted, None if it is of no use any more."""
+        """The outcome of the job that an earlier try has submitted, None if it is of no use any more.
+
+        Raises:
+            EvalServiceUnavailable: the job may still run, so another one in its place would be paid for as well.
+        """
         note = self._report.folder.job_note(lane.number)
         if not note.exists():
             return None
         job_id = note.read_text()
-        note.unlink()
         if self._shares_work and job_id not in self._submitted:
             return None  # it ended with the process that ran it; its rows are in the store
         try:
             outcome = await self._client.run(request, job_id=job_id, on_progress=self._progress_of(lane))
+        except EvalServiceUnavailable:
+            raise
         except InfrastructureError as error:
             get_run_logger().warning(f"Can't attach to eval job {job_id}, submitting another one. {error}")
+            note.unlink()
             return None
+        note.unlink()
+        await self._keep(outcome)
         settled = outcome.status == "completed" and not any(row.infrastructure_failure for row in outcome.rows)
         return outcome if settled else None
 
@@ -137,12 +147,17 @@ class Evaluation:
         return show
 
     async def _keep(self, outcome: Outcome) -> None:
-        """Write down what a hosted eval service has scored; the embedded one has done so itself."""
-        seeds = [row.seed for row in outcome.rows]
-        known = {row.correlation_id for row in await self._store.rows(self._plan.run_id, seeds)}
+        """Write down what a hosted eval service told; the embedded one has done so itself, with more to each row.
+
+        A row that it did not send says nothing, and must not take the place of one that says why there is no score.
+        """
+        if self._shares_work:
+            return
         for row in outcome.rows:
-            if row.correlation_id not in known:
-                await self._store.put(self._plan.run_id, outcome.job_id, row)
+            if row.error is None or row.error.kind != MISSING:
+                # under our own id: with theirs, which may be another one for each job, a seed would have several rows
+                own = row.model_copy(update={"correlation_id": rollout_id(self._plan.run_id, row.seed)})
+                await self._store.put(self._plan.run_id, outcome.job_id, own)
 
     def _request(self, lane: Lane, endpoint: Endpoint, api_key: SecretStr) -> EvalRequest:
         parameters = self._plan.parameters
@@ -190,6 +205,9 @@ async def _versions(request: EvalRequest) -> dict[str, str]:
         raise SandboxLost(f"{said} does not answer any more ({type(error).__name__}).") from None
     if answer.status_code == BAD_GATEWAY:
         raise SandboxLost(f"{said} is not there any more, says the proxy in front of it.")
+    if answer.status_code == 404:
+        # as a proxy says, too, of a sandbox that it has lost
+        raise SandboxLost(f"{said} is none: something else answers there, and knows nothing of /info.")
     if answer.status_code == 401:
         raise ConfigurationError(f"{said} refuses the key. Set ENVIRONMENT_API_KEY.")
     try:

@@ -58,6 +58,7 @@ class ScriptedTaskApp:
         """Wire seeds whose rollouts run until they are released."""
         self.asynchronous = True
         self.asked: Counter[int] = Counter()
+        self.info_answer: tuple[int, Any] = (200, {"benchmark": {"name": "scripted"}, "versions": {"rust": "1.0"}})
         self.cancelled: list[str] = []
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
@@ -126,6 +127,11 @@ class ScriptedTaskApp:
                 return JSONResponse(reply)
             pending = {"trace_correlation_id": correlation_id, "status": "queued"}
             return JSONResponse(pending, 202, {"Location": f"http://elsewhere.invalid/rollouts/{correlation_id}"})
+
+        @app.get("/info")
+        async def info() -> Response:
+            code, body = self.info_answer
+            return JSONResponse(body, code)
 
         @app.get("/rollouts/{correlation_id}")
         async def poll(correlation_id: str, wait: float = 0) -> Response:
