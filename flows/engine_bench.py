@@ -19,7 +19,7 @@ from flows.evaluation import SandboxUnfit, open_evaluation
 from flows.hooks import remove_own_sandboxes
 from flows.lanes import Job, Spares, clean_up, keep_log, replacement, specify
 from flows.limits import Limit, sandboxes_of
-from flows.logs import keep_run_logs_short, rooms_log_to_the_run
+from flows.logs import keep_run_logs_short, outlive_listeners, rooms_log_to_the_run
 from flows.parameters import Parameters, form
 from flows.plan import Lane, Plan, pack
 from flows.report import Report
@@ -57,6 +57,7 @@ async def engine_bench(parameters: Parameters) -> ResultDocument | State[ResultD
     settings = await with_daytona_credentials(Settings()) if parameters.backend == "daytona" else Settings()
     redact.hide(*settings.secrets)
     keep_run_logs_short()
+    outlive_listeners()
     try:
         with redact.guarding_logs(), rooms_log_to_the_run():
             async with cancelled_by_sigterm(), open_store(settings.resolved_store_url) as store:

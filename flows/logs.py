@@ -3,6 +3,9 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+
+from prefect.logging.handlers import PrefectConsoleHandler
 
 from core.errors import EngineBenchError
 
@@ -25,6 +28,17 @@ def keep_run_logs_short() -> None:
     """One line per event, from now on: Prefect tells of a flow's error when the flow itself is over."""
     for name in ("prefect.flow_runs", "prefect.task_runs"):
         logging.getLogger(name).addFilter(_ONE_LINE_PER_EVENT)
+
+
+def outlive_listeners() -> None:
+    """Go on where nobody reads any more what this process prints, e.g. as its worker was killed: rich would exit.
+
+    What is logged still goes to the Prefect API.
+    """
+    for name in (None, "prefect"):
+        for handler in logging.getLogger(name).handlers:
+            if isinstance(handler, PrefectConsoleHandler):
+                handler.console.on_broken_pipe = partial(setattr, handler.console, "quiet", True)  # type: ignore[method-assign]
 
 
 @contextmanager

@@ -33,7 +33,7 @@ HOST = "127.0.0.1"
 _PORTS_TRIED = 100
 
 _PASSED_ON = (
-    *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR"),
+    *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_CTYPE", "TZ"),
     *("CARGO_HOME", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN"),
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS"),
     *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
@@ -190,6 +190,7 @@ class LocalBackend(Backend):
         with os.fdopen(os.open(folder.env_file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
             file.write(variables)
         try:
+            folder.temporary.mkdir(exist_ok=True)
             with folder.log.open("ab") as log:
                 process = subprocess.Popen(
                     [
@@ -202,7 +203,13 @@ class LocalBackend(Backend):
                         folder.env_file,
                     ],
                     cwd=folder.app,
-                    env={**passed_on, MARK: str(folder.path), "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"},
+                    env={
+                        **passed_on,
+                        MARK: str(folder.path),
+                        "TMPDIR": str(folder.temporary),
+                        "PYTHONUNBUFFERED": "1",
+                        "PYTHONDONTWRITEBYTECODE": "1",
+                    },
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,

@@ -69,6 +69,8 @@ class SandboxDir:
         self.requirements = self.app / "task_app" / "requirements.txt"
         self.venv = self.path / "venv"
         self.log = self.path / TASK_APP_LOG
+        self.temporary = self.path / "tmp"
+        """What the task app has for a while goes with the sandbox, also where it was killed."""
         self.env_file = self.path / TASK_APP_ENV_FILE
         self._lock = root / f"{name}.lock"
         self._owner = self.path / "owner.json"

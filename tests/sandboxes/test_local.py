@@ -286,6 +286,13 @@ async def test_an_upload_makes_whole_what_the_task_app_took_away(backend, spec, 
 # Cleanup
 
 
+async def test_what_a_task_app_has_for_a_while_goes_with_its_sandbox(backend, spec, bundle, directory):
+    sandbox = await started(backend, spec, bundle)
+    await backend.health(sandbox, NONCE, READY)
+    environment = psutil.Process((await facts(backend, sandbox))["pid"]).environ()
+    assert environment["TMPDIR"] == str(directory / "tmp")
+
+
 @pytest.fixture
 def bystander() -> Iterator[subprocess.Popen[bytes]]:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True) as process:
