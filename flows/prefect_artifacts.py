@@ -45,11 +45,13 @@ class LiveProgress:
         self._lanes: dict[int, Progress] = {}
         self._artifact: UUID | None = None
         self._done = 0
+        self._has_warned = False
 
     async def begin(self) -> None:
-        self._artifact = await acreate_progress_artifact(
-            progress=0.0, key=self._key, description=f"0 of {self._total} rollouts"
-        )
+        await self._make(0.0, f"0 of {self._total} rollouts")
+
+    async def _make(self, done: float, text: str) -> None:
+        self._artifact = await acreate_progress_artifact(progress=done, key=self._key, description=text)
 
     async def update(self, lane: int, progress: Progress) -> None:
         """Take a lane's progress; does nothing if no rollout has ended since the last call."""
@@ -67,11 +69,22 @@ class LiveProgress:
 
     async def _show(self, artifact: UUID, text: str) -> None:
         """That it can't be shown is no reason to end what is paid for."""
-        done = 100.0 * self._done / self._total
+        try:
+            await self._update(artifact, 100.0 * self._done / self._total, text)
+        except httpx.HTTPError as error:
+            if not self._has_warned:
+                get_run_logger().warning(
+                    f"The Prefect server does not take the progress ({type(error).__name__}); the run goes on."
+                )
+            self._has_warned = True
+
+    async def _update(self, artifact: UUID, done: float, text: str) -> None:
         try:
             await aupdate_progress_artifact(artifact_id=artifact, progress=done, description=text)
-        except httpx.HTTPError as error:
-            get_run_logger().warning(f"The Prefect server does not take the progress ({type(error).__name__}).")
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code != httpx.codes.NOT_FOUND:
+                raise
+            await self._make(done, text)  # somebody has deleted it
 
     def _mean(self) -> float | None:
         """Lanes weigh by what they completed: unscored rollouts are rare enough for a live figure."""
