@@ -50,7 +50,7 @@ runs = sa.Table(
     sa.Column("series", sa.String(500), nullable=False),
     sa.Column("content_hash", sa.String(64), nullable=False),
     sa.Column("parameters", sa.JSON, nullable=False),
-    sa.Column("document", sa.JSON),
+    sa.Column("document", sa.JSON(none_as_null=True)),
     sa.Column("created_at", UtcTime, nullable=False),
 )
 indexes = (

@@ -38,7 +38,7 @@ class StoredRun(NamedTuple):
     id: str
     name: str
     series: str
-    """What it is compared with: runs of one series differ in nothing but their time."""
+    """What it is compared with: runs of one series are alike in all that bears on what is measured."""
     content_hash: str
     """Of the benchmark: scores of another content are not to be mixed with its own."""
     parameters: dict[str, Any]
@@ -143,11 +143,14 @@ class Store:
         return StoredRun(*found[0]) if found else None
 
     async def previous_run(self, run_id: str) -> StoredRun | None:
-        """The last run of the same series that began before this one and has ended."""
+        """The last run of the same series that began before this one, has ended, and has a scored rollout."""
+        # what has no document is a run that never ended: NULL, or JSON's null where an earlier version wrote it
+        ended = sa.cast(runs.c.document, sa.Text) != "null"
+        has_score = sa.exists().where(rollouts.c.run_id == runs.c.id, rollouts.c.scored)
         this = sa.select(runs.c.series, runs.c.created_at).where(runs.c.id == run_id).subquery()
         query = (
             sa.select(runs)
-            .where(runs.c.series == this.c.series, runs.c.created_at < this.c.created_at, runs.c.document.is_not(None))
+            .where(runs.c.series == this.c.series, runs.c.created_at < this.c.created_at, ended, has_score)
             .order_by(runs.c.created_at.desc())
             .limit(1)
         )

@@ -38,7 +38,7 @@ class Ending:
     versions: Mapping[str, str] = field(default_factory=dict)
     """Of the tools in the sandboxes."""
     previous: ResultDocument | None = None
-    """Of the previous run of the series."""
+    """Of the last run of the series that scored something."""
     former: Former | None = None
     """Where a run was graded again."""
 

@@ -54,19 +54,29 @@ def name_run() -> str:
 @form(Parameters)
 async def engine_bench(parameters: Parameters) -> ResultDocument | State[ResultDocument]:
     """Score a coding agent on EngineBench: each lane makes a sandbox, evaluates its share, and cleans up."""
-    settings = await with_daytona_credentials(Settings()) if parameters.backend == "daytona" else Settings()
+    settings = Settings()
     redact.hide(*settings.secrets)
     keep_run_logs_short()
     outlive_listeners()
     try:
         with redact.guarding_logs(), rooms_log_to_the_run():
             async with cancelled_by_sigterm(), open_store(settings.resolved_store_url) as store:
-                return await score(await plan_run(parameters, settings, store), settings, store)
+                plan = await plan_run(parameters, settings, store)
+                return await score(plan, await with_backend_keys(settings, plan), store)
     except TerminationSignal:
         # else Prefect marks a run that somebody cancels as Crashed first, which notifies and sweeps
         if await cancel_requested():
             return Cancelled(message="Its sandboxes were cleaned up, and what was scored is kept.")
         raise
+
+
+async def with_backend_keys(settings: Settings, plan: Plan) -> Settings:
+    """The settings, completed for the plan's backend: that of a resumed run is not among the flow run's parameters."""
+    if plan.parameters.backend != "daytona":
+        return settings
+    settings = await with_daytona_credentials(settings)
+    redact.hide(*settings.secrets)
+    return settings
 
 
 async def run_sandbox(lane: Lane, job: Job) -> None:
@@ -132,16 +142,16 @@ async def score(plan: Plan, settings: Settings, store: Store) -> ResultDocument:
     Raises:
         RunIncomplete: some rollouts have no score.
     """
-    report = await Report.begin(plan, settings, store)
-    lane_errors: list[BaseException | None] | None = None
-    try:
-        lane_errors = await run_lanes(plan, settings, store, report)
-    except Exception as error:
-        lane_errors = [error] * len(plan.lanes)
-        raise
-    finally:
-        # also when cancelled: what was scored until then is in the document
-        result = await to_its_end(report.conclude(lane_errors))
+    async with Report.begun(plan, settings, store) as report:
+        lane_errors: list[BaseException | None] | None = None
+        try:
+            lane_errors = await run_lanes(plan, settings, store, report)
+        except Exception as error:
+            lane_errors = [error] * len(plan.lanes)
+            raise
+        finally:
+            # also when cancelled: what was scored until then is in the document
+            result = await to_its_end(report.conclude(lane_errors))
     if result.status != "completed":
         raise RunIncomplete(result)
     return result

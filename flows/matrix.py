@@ -7,7 +7,7 @@ quota, to itself, and what the budget has not paid for yet can still be left out
 import asyncio
 import json
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -23,10 +23,11 @@ from core.errors import EngineBenchError
 from core.settings import Settings
 from evals.store import Store, open_store
 from flows.engine_bench import RunIncomplete, engine_bench
-from flows.matrix_document import MatrixDocument, MatrixStatus, cell_row, comparisons, markdown
-from flows.matrix_parameters import Cell, MatrixParameters
+from flows.matrix_document import CellRow, MatrixDocument, MatrixStatus, cell_row, comparisons, markdown
+from flows.matrix_parameters import BASELINES, UNPRICED, Cell, MatrixParameters
 from flows.parameters import Parameters, form
 from flows.result import ErrorRow, ResultDocument
+from flows.run_folder import short_id
 from flows.termination import to_its_end
 
 COST_CHECK = 5
@@ -74,7 +75,7 @@ class Matrix:
         self._parameters = parameters
         self._store = store
         self._flow_run_id = str(flow_run.get_id())
-        self.name = f"matrix-{self._flow_run_id[:8]}"
+        self.name = f"matrix-{short_id(self._flow_run_id)}"
         self._folder = settings.results_dir.absolute() / self.name
         self._note = self._folder / "runs.json"
         self._runs: dict[str, str] = json.loads(self._note.read_text()) if self._note.exists() else {}
@@ -85,6 +86,7 @@ class Matrix:
 
     async def run(self) -> str:
         """Run one cell after the other; returns why it ended before the last one, empty if it did not."""
+        self._warn_of_unpriced()
         for cell in self._parameters.cells:
             try:
                 async with self._within_budget():
@@ -95,17 +97,32 @@ class Matrix:
                 raise
         return ""
 
+    def _warn_of_unpriced(self) -> None:
+        unpriced = [cell.label for cell in self._parameters.cells if cell.agent in UNPRICED]
+        if self._parameters.max_cost_usd and unpriced:
+            get_run_logger().warning(
+                f"max_cost_usd does not limit {', '.join(unpriced)}: the agent does not tell what it costs. "
+                "max_minutes limits every agent."
+            )
+
     async def _run_cell(self, cell: Cell) -> None:
         """Run it, or go on with it. That it fails is in its row; the others go on."""
-        begun = self._runs.get(cell.label)
-        parameters = Parameters(resume=begun) if begun else self._parameters.run(cell)
         try:
+            parameters = await self._asked(cell)
             await self._noting(cell)(**parameters.model_dump())
         except RunIncomplete:
             return
         except Exception as error:
             get_run_logger().exception(f"{cell.label} has failed")
             self._errors[cell] = ErrorRow(kind=type(error).__name__, message=str(error))
+
+    async def _asked(self, cell: Cell) -> Parameters:
+        """What is to be run: the cell, or the rest of it where an earlier try has begun it."""
+        begun = self._runs.get(cell.label)
+        if begun and await self._store.find_run(begun):
+            return Parameters(resume=begun)
+        self._runs.pop(cell.label, None)  # it failed before there was anything to go on with
+        return self._parameters.run(cell)
 
     def _noting(self, cell: Cell) -> Flow[..., Any]:
         """The flow of one run, its id written down when it begins, so that a retry does not run it anew."""
@@ -134,7 +151,13 @@ class Matrix:
     async def _watch(self, limit: asyncio.Timeout) -> None:
         while self._parameters.max_cost_usd:
             await asyncio.sleep(COST_CHECK)
-            if await self._spent():
+            try:
+                spent = await self._spent()
+            except EngineBenchError as error:
+                # the next look may succeed, and ending the watch would lift the limit
+                get_run_logger().warning(f"What has been spent can't be told now, and will be looked up again: {error}")
+                continue
+            if spent:
                 limit.reschedule(asyncio.get_running_loop().time())
                 return
 
@@ -161,21 +184,35 @@ class Matrix:
             status = "completed"
         elif status == "completed":
             status = "incomplete"
+        rows = {cell: cell_row(cell, results.get(cell), self._errors.get(cell)) for cell in cells}
         document = MatrixDocument(
             matrix=self.name,
             flow_run_id=self._flow_run_id,
             status=status,
-            message=f"{done} of {len(cells)} runs are complete." + (f" {reason}." if reason else ""),
+            message=f"{done} of {len(cells)} runs are complete."
+            + (f" {reason}." if reason else "")
+            + self._unlimited(rows),
             started_at=self._started_at,
             finished_at=datetime.now(UTC),
             cost_usd=await self._cost(),
             parameters=self._parameters.model_dump(),
-            cells=[cell_row(cell, results.get(cell), self._errors.get(cell)) for cell in cells],
+            cells=list(rows.values()),
             comparisons=comparisons(results),
         )
         document.write(self._folder)
         get_run_logger().info(f"{document.message} Report: {self._folder / 'matrix.md'}")
         return document
+
+    def _unlimited(self, rows: Mapping[Cell, CellRow]) -> str:
+        """Names the runs that the limit on costs had nothing to go by for; empty where there are none."""
+        untold = [
+            cell.label
+            for cell, row in rows.items()
+            if cell.agent not in BASELINES and row.cost_usd is None and row.counts and row.counts.scored
+        ]
+        if not self._parameters.max_cost_usd or not untold:
+            return ""
+        return f" max_cost_usd did not limit {', '.join(untold)}: no cost was told."
 
     async def _result(self, cell: Cell) -> ResultDocument | None:
         run = await self._store.find_run(self._runs[cell.label]) if cell.label in self._runs else None

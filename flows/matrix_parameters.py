@@ -10,6 +10,9 @@ from flows.parameters import AgentName, BackendName, BenchmarkName, Parameters
 BASELINES: frozenset[AgentName] = frozenset({"gold", "noop"})
 """Agents that ask no model: they run once on each benchmark."""
 
+UNPRICED: frozenset[AgentName] = frozenset({"codex", "command"})
+"""Agents that never tell what they cost; others do where they know their model's price."""
+
 
 def _as_in_a_run(name: str) -> Any:
     """The field of a single run's parameters, with its default, bounds and description."""
@@ -50,8 +53,8 @@ class MatrixParameters(BaseModel):
     max_cost_usd: float = Field(
         default=0,
         ge=0,
-        description="US dollars that the agents may spend over all runs, as far as they tell their cost; "
-        "0 sets no limit. What is running when the limit is reached is ended, and can be resumed.",
+        description="US dollars that the agents may spend over all runs, as far as they tell their cost (`codex` and "
+        "`command` never do); 0 sets no limit. What is running when the limit is reached is ended, and can be resumed.",
     )
     max_minutes: float = Field(
         default=0, ge=0, description="Minutes after which no more work is handed out; 0 sets no limit."

@@ -1,7 +1,10 @@
 """A run's report: progress while it runs, and when it ends the result document, on disk and in the Prefect UI."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import hashlib
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 from prefect.logging import get_run_logger
@@ -17,14 +20,14 @@ from flows.document import Ending, Former, result_document
 from flows.plan import Plan, content_hash
 from flows.prefect_artifacts import LiveProgress
 from flows.result import ResultDocument
-from flows.run_folder import RunFolder
+from flows.run_folder import RunFolder, short_id
 
 
 class Report:
     """Collects what the lanes tell, and concludes it once."""
 
-    def __init__(self, plan: Plan, store: Store, settings: Settings, run: StoredRun) -> None:
-        self.folder = RunFolder(settings.results_dir, run.name)
+    def __init__(self, plan: Plan, store: Store, folder: RunFolder, run: StoredRun) -> None:
+        self.folder = folder
         self._plan = plan
         self._store = store
         self._run = run
@@ -33,41 +36,21 @@ class Report:
         self._versions: dict[str, str] = dict((run.document or {}).get("versions", {}))
 
     @classmethod
-    async def begin(cls, plan: Plan, settings: Settings, store: Store) -> "Report":
-        """Write down that the run begins, and say what is about to happen.
+    @asynccontextmanager
+    async def begun(cls, plan: Plan, settings: Settings, store: Store) -> AsyncIterator["Report"]:
+        """Write down that the run begins, and say what is about to happen. Inside, nobody else works on the run.
 
         Raises:
-            ConfigurationError: it has begun before, on a benchmark with another content.
+            ConfigurationError: it still goes on, or has begun before on a benchmark with another content.
         """
-        parameters, benchmark_hash = plan.parameters, await asyncio.to_thread(content_hash, plan)
-        now = datetime.now(UTC)
-        run = await store.begin_run(
-            StoredRun(
-                id=plan.run_id,
-                name=f"{now:%Y%m%d-%H%M%S}-{plan.run_id[:8]}",
-                series=_series(plan),
-                content_hash=benchmark_hash,
-                parameters=parameters.model_dump(),
-                document=None,
-                created_at=now,
-            )
-        )
-        if run.content_hash != benchmark_hash:
-            raise ConfigurationError(
-                f"The benchmark {parameters.benchmark} has changed since run {run.name} began, "
-                "so their scores can't be mixed. Start a new run, or bring the benchmark back to what it was."
-            )
-        get_run_logger().info(
-            f"{plan.total} rollouts of {parameters.benchmark} by {parameters.agent}"
-            + (", graded again without the agent" if parameters.rescore else "")
-            + (f" ({parameters.model})" if parameters.model else "")
-            + (f", {plan.already_scored} of them scored already" if plan.already_scored else "")
-            + f", in {len(plan.lanes)} {parameters.backend} sandbox{'' if len(plan.lanes) == 1 else 'es'}"
-        )
-        report = cls(plan, store, settings, run)
-        await prefect_artifacts.describe_run(plan)
-        await report._progress.begin()
-        return report
+        run = await _begun(plan, store)
+        folder = RunFolder(settings.results_dir, run.name)
+        with folder.held():
+            get_run_logger().info(_announcement(plan))
+            report = cls(plan, store, folder, run)
+            await prefect_artifacts.describe_run(plan)
+            await report._progress.begin()
+            yield report
 
     async def progress(self, lane: int, progress: Progress) -> None:
         """How far a lane's eval job is."""
@@ -144,8 +127,50 @@ class Report:
             return None  # written by a version with another schema: nothing to compare with
 
 
-def _series(plan: Plan) -> str:
-    """Runs that are alike in all of this are compared with each other."""
+async def _begun(plan: Plan, store: Store) -> StoredRun:
+    """The run as it is written down, now or when it began first.
+
+    Raises:
+        ConfigurationError: it has begun before, on a benchmark with another content.
+    """
+    parameters, benchmark_hash = plan.parameters, await asyncio.to_thread(content_hash, plan)
+    now = datetime.now(UTC)
+    run = await store.begin_run(
+        StoredRun(
+            id=plan.run_id,
+            name=f"{now:%Y%m%d-%H%M%S}-{short_id(plan.run_id)}",
+            series=series_of(plan),
+            content_hash=benchmark_hash,
+            parameters=parameters.model_dump(),
+            document=None,
+            created_at=now,
+        )
+    )
+    if run.content_hash != benchmark_hash:
+        raise ConfigurationError(
+            f"The benchmark {parameters.benchmark} has changed since run {run.name} began, "
+            "so their scores can't be mixed. Start a new run, or bring the benchmark back to what it was."
+        )
+    return run
+
+
+def _announcement(plan: Plan) -> str:
+    parameters = plan.parameters
+    return (
+        f"{plan.total} rollouts of {parameters.benchmark} by {parameters.agent}"
+        + (", graded again without the agent" if parameters.rescore else "")
+        + (f" ({parameters.model})" if parameters.model else "")
+        + (f", {plan.already_scored} of them scored already" if plan.already_scored else "")
+        + f", in {len(plan.lanes)} {parameters.backend} sandbox{'' if len(plan.lanes) == 1 else 'es'}"
+    )
+
+
+def series_of(plan: Plan) -> str:
+    """Runs that are alike in all of this are compared with each other.
+
+    Neither instances nor attempts are in it, since a comparison pairs what both runs have scored, nor is how the work
+    was spread: sandboxes, concurrency, their machines.
+    """
     asked = plan.parameters
     return " · ".join(
         (
@@ -155,6 +180,20 @@ def _series(plan: Plan) -> str:
             asked.split,
             asked.agent,
             asked.model,
+            _conditions(plan),
             *(["rescored"] if asked.rescore else []),
         )
     )
+
+
+CONDITIONS = {"agent_command", "inference_url", "internet", "max_turns", "system_prompt", "timeout"}
+"""Parameters under which an agent works: with another value it is not the same that is measured."""
+
+
+def _conditions(plan: Plan) -> str:
+    """Digest of the conditions under which the agent works, the content of its context among them."""
+    conditions = plan.parameters.model_dump(include=CONDITIONS)
+    # not its folder's name, which says nothing
+    context = plan.context.model_dump(exclude={"override_id"}) if plan.context else None
+    told = json.dumps(conditions | {"context": context}, sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()[:16]

@@ -47,7 +47,7 @@ class RolloutRow(BaseModel):
 
 
 class Comparison(Difference):
-    """Against the previous run of its series (deployment, benchmark, split, agent, model), or the one graded again."""
+    """Against the last run before it under the same conditions (see docs/results.md), or the one graded again."""
 
     run: str
     """Name of that run."""

@@ -1,11 +1,20 @@
 """`results/<run>`: what a run leaves on disk."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
+from core.errors import ConfigurationError
 from core.redaction import redact
 from evals.models import Artifact
 from flows.result import ResultDocument
+
+
+def short_id(flow_run_id: str) -> str:
+    """What tells a flow run's folder from others: its id's end, since ids of scheduled runs begin with the time."""
+    return flow_run_id[-8:]
 
 
 class RunFolder:
@@ -15,6 +24,31 @@ class RunFolder:
         self.path = results.absolute() / name
         self.name = name
         self.document = self.path / "result.json"
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Inside, no other process of this machine works on the run. A process that dies lets go, however it dies.
+
+        Raises:
+            ConfigurationError: another one does, or the folder can't be made.
+        """
+        lock = FileLock(self.path / ".lock", timeout=0)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except Timeout:
+            raise ConfigurationError(
+                f"Run {self.name} still goes on in another process. Wait for its end, or stop it; then resume it."
+            ) from None
+        except OSError as error:
+            raise ConfigurationError(
+                f"The folder {self.path} can't be written: {error.strerror}. "
+                "Make it writable, or name another place in ENGINE_BENCH_RESULTS_DIR."
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
 
     def job_note(self, lane: int) -> Path:
         """Holds the id of the lane's eval job while it may still run, so that a retry can attach to it."""

@@ -80,7 +80,7 @@ class Run:
         return self.person.folder / "cache" / "sandboxes" / self.sandbox
 
     def document(self) -> dict[str, Any]:
-        (path,) = self.person.folder.glob(f"results/*-{self.id[:8]}/result.json")
+        (path,) = self.person.folder.glob(f"results/*-{self.id[-8:]}/result.json")
         found: dict[str, Any] = json.loads(path.read_text())
         return found
 

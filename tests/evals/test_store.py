@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from core.errors import ConfigurationError, InfrastructureError
 from evals import database
 from evals.models import Artifact, Row
 from evals.schema import SCHEMA_VERSION
-from evals.store import Store, open_store
+from evals.store import Store, StoredRun, open_store
 
 SCORED = Row(seed=3, correlation_id="run-3", instance="i", reward=0.0)
 BETTER = SCORED.model_copy(update={"reward": 1.0})
@@ -190,3 +191,30 @@ async def test_what_can_not_be_a_store_is_explained(url: str, error: type[Except
         await _open(url)
     assert "s3cret-word" not in repr(raised.value)
     assert raised.value.__cause__ is None or "s3cret-word" not in repr(raised.value.__cause__)
+
+
+async def _night(store: Store, name: str, *, reward: float | None = 0.8, ended: bool = True) -> None:
+    """A run of the one series, which has scored one rollout or failed at it."""
+    began = datetime(2026, 1, int(name), tzinfo=UTC)
+    await store.begin_run(StoredRun(name, name, "series", "hash", {}, None, began))
+    if reward is None:
+        await store.put(name, "eval", Row.infrastructure(0, f"{name}-0", "outage", "Nobody answers."))
+    else:
+        await store.put(name, "eval", Row(seed=0, correlation_id=f"{name}-0", reward=reward))
+    if ended:
+        await store.conclude_run(name, {"run": name})
+
+
+async def test_a_run_is_compared_with_the_last_one_that_scored_and_ended(store: Store, tmp_path: Path) -> None:
+    await _night(store, "01")
+    await _night(store, "02")
+    await _night(store, "03", reward=None)
+    await _night(store, "04", ended=False)
+    await _night(store, "05", ended=False)
+    with sqlite3.connect(tmp_path / "rollouts.db") as connection:
+        connection.execute("UPDATE runs SET document = 'null' WHERE id = '05'")  # as it was written once
+    await _night(store, "06")
+    found = await store.previous_run("06")
+    assert found is not None
+    assert found.id == "02"
+    assert await store.previous_run("01") is None

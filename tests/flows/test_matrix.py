@@ -1,9 +1,12 @@
 """The matrix: which runs it makes, how its budget ends it, and how it compares them."""
 
+import itertools
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from prefect.client.orchestration import get_client
@@ -11,15 +14,18 @@ from prefect.flow_engine import run_flow_async
 from prefect.states import AwaitingRetry
 from prefect.types._datetime import now
 
+from core.errors import InfrastructureError
 from core.settings import Settings
 from evals.protocol import RolloutReply
 from flows import exit_codes, matrix, matrix_cli
-from flows.matrix import MatrixIncomplete, engine_bench_matrix
+from flows.matrix import Matrix, MatrixIncomplete, engine_bench_matrix
 from flows.matrix_document import MatrixDocument, comparisons, markdown
 from flows.matrix_parameters import Cell, MatrixParameters
 from flows.parameters import Parameters
+from flows.run_folder import short_id
 from tests.flows.test_document import document_of
 
+ROOT = Path(__file__).resolve().parents[2]
 HELLO: dict[str, Any] = {"agents": ["gold", "noop"], "benchmarks": ["hello-world"]}
 
 
@@ -123,6 +129,7 @@ async def test_all_runs_are_made_and_compared(settings: Settings) -> None:
     ]
     (comparison,) = document.comparisons
     assert (comparison.difference.mean, comparison.mcnemar.only_before) == (-1.0, 1)
+    assert document.matrix == f"matrix-{short_id(document.flow_run_id)}"
     folder = settings.results_dir / document.matrix
     assert MatrixDocument.model_validate_json((folder / "matrix.json").read_text()) == document
     assert (folder / "matrix.md").read_text() == markdown(document)
@@ -165,14 +172,61 @@ async def test_a_retry_goes_on_with_the_runs_that_have_begun(
     first = await incomplete(max_cost_usd=3, attempts=50, concurrency=1)
     assert first.cells[0].counts
     begun, scored = first.cells[0].run, first.cells[0].counts.scored
-    async with get_client() as client:
-        await client.set_flow_run_state(first.flow_run_id, AwaitingRetry(scheduled_time=now()), force=True)
-        run = await client.read_flow_run(first.flow_run_id)
-    more = dict(first.parameters) | {"max_cost_usd": 1000.0}
-    second = await run_flow_async(engine_bench_matrix, flow_run=run, parameters=more)
+    second = await retried(first, max_cost_usd=1000.0)
     assert (second.matrix, second.status) == (first.matrix, "completed")
     assert second.cells[0].run == begun
     assert second.cost_usd == 100, f"some of the {scored} finished rollouts were paid for again"
+
+
+async def retried(first: MatrixDocument, **changes: Any) -> MatrixDocument:
+    """What becomes of a matrix when somebody presses Retry."""
+    async with get_client() as client:
+        await client.set_flow_run_state(UUID(first.flow_run_id), AwaitingRetry(scheduled_time=now()), force=True)
+        run = await client.read_flow_run(UUID(first.flow_run_id))
+    document = await run_flow_async(engine_bench_matrix, flow_run=run, parameters=dict(first.parameters) | changes)
+    assert isinstance(document, MatrixDocument)
+    return document
+
+
+async def test_a_retry_begins_the_runs_that_never_began(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "clone"
+    monkeypatch.setenv("ENGINE_BENCH_DIR", str(folder))
+    with pytest.raises(MatrixIncomplete) as raised:
+        await engine_bench_matrix(agents=["gold"], benchmarks=["engine-bench"])
+    first = raised.value.document
+    shutil.copytree(ROOT / "benchmarks/hello-world", folder)
+    second = await retried(first)
+    assert (second.matrix, second.status) == (first.matrix, "completed")
+
+
+async def test_a_store_that_is_busy_for_a_moment_does_not_lift_the_limit(
+    settings: Settings, paid: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cost, looks = Matrix._cost, itertools.count()
+
+    async def busy(self: Matrix) -> float | None:
+        if next(looks) in (1, 2):  # the first look is from before the run
+            raise InfrastructureError("The results store is locked.")
+        return await cost(self)
+
+    monkeypatch.setattr(Matrix, "_cost", busy)
+    document = await incomplete(max_cost_usd=3, attempts=100, concurrency=1)
+    assert next(looks) > 3
+    assert document.status == "out-of-budget"
+    assert [cell.status for cell in document.cells] == ["cancelled", "not-run"]
+
+
+async def test_it_is_said_where_a_limit_on_costs_limits_nothing(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: dict[str, Any] = {"agents": ["gold", "command"], "benchmarks": ["hello-world"], "agent_command": "true"}
+    document = await engine_bench_matrix(**asked, max_cost_usd=3)
+    assert "max_cost_usd does not limit hello-world · command" in caplog.text
+    assert document.message == (
+        "2 of 2 runs are complete. max_cost_usd did not limit hello-world · command: no cost was told."
+    )
 
 
 def test_the_command_shows_the_comparison(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:

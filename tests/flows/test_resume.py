@@ -54,6 +54,21 @@ def test_a_killed_run_keeps_what_it_had_finished(command_line: CommandLine) -> N
     assert command_line.sandboxes() == [], "the next run clears away what a killed one has left"
 
 
+def test_a_run_that_still_goes_on_is_left_alone(command_line: CommandLine) -> None:
+    process = command_line.start(
+        "run", "--benchmark", "hello-world", "--agent", "command", "--agent-command", "sleep 900"
+    )
+    _await(process, "1 rollouts of hello-world")
+    resumed = command_line("resume", _only_run(command_line))
+    assert process.poll() is None
+    assert (resumed.code, "still goes on" in resumed.stderr) == (1, True), resumed.stderr
+    assert "Traceback" not in resumed.stderr
+    assert not list((command_line.cwd / "results").glob("*/result.json")), "it wrote what is the other one's to write"
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=PATIENCE)
+    assert _document(command_line)["status"] == "cancelled"
+
+
 def test_resuming_a_finished_run_is_harmless(command_line: CommandLine) -> None:
     first = command_line("run", "--benchmark", "hello-world", "--agent", "gold", "--json")
     again = command_line("resume", first.document["run"][:18], "--json")
@@ -86,11 +101,15 @@ def test_a_lane_that_loses_its_sandbox_goes_on(command_line: CommandLine, sandbo
 
 
 def _await_rollouts(process: "subprocess.Popen[str]") -> None:
+    _await(process, "of 100 rollouts, mean")
+
+
+def _await(process: "subprocess.Popen[str]", said: str) -> None:
     assert process.stderr
     for line in process.stderr:
-        if "of 100 rollouts, mean" in line:
+        if said in line:
             return
-    raise AssertionError("The run ended before its first rollouts did.")
+    raise AssertionError(f"The run ended before it said {said!r}.")
 
 
 def _finished(command_line: CommandLine) -> dict[str, Any]:

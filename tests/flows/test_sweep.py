@@ -256,6 +256,19 @@ async def test_a_hook_removes_the_sandboxes_of_its_own_run(settings, specs, flow
     assert not {spec.name for spec in own} & left(settings)
 
 
+@pytest.mark.parametrize("asked", ["resume", "rescore"])
+async def test_a_hook_finds_the_sandboxes_of_a_run_that_goes_on_with_another_ones_results(cloud, flow_run, asked):
+    """Its parameters have the default backend; that of the other run is not among them."""
+    run = flow_run("CRASHED")
+    labels = labels_for(SandboxSpec(name="eb-1", run_id=run, lane=0))
+    async with sdk_for(cloud) as sdk:
+        await sdk.create(CreateSandboxFromSnapshotParams(name="eb-1", labels=labels))
+    parameters = {"backend": "local", asked: "20260101-000000-abcd"}
+    crashed = FlowRun(id=run, flow_id=uuid4(), parameters=parameters)
+    await remove_own_sandboxes(engine_bench, crashed, State(type=StateType.CRASHED))
+    assert await cloud.sandboxes() == []
+
+
 def test_the_hook_is_registered_for_every_bad_ending():
     hooks = (engine_bench.on_failure_hooks, engine_bench.on_crashed_hooks, engine_bench.on_cancellation_hooks)
     assert [remove_own_sandboxes in each for each in hooks] == [True, True, True]
