@@ -49,7 +49,7 @@ class EvalService:
     def client(self) -> EvalClient:
         """A client of this service."""
         # the end of a job is noticed at once, so that polls are for its progress alone
-        pace = Pace(shortest=0.2, longest=10.0, growth=1.5, pause=self._until_ended)
+        pace = Pace(shortest=0.2, longest=10.0, growth=2.0, pause=self._until_ended)
         return EvalClient(self.url, self.api_key, share_headers=self.share_headers, pace=pace)
 
     def share_headers(self, task_app_url: str, headers: Mapping[str, SecretStr]) -> None:
