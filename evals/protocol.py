@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from evals.models import Artifact, EvalRequest, Row, RowError, rollout_id
+from evals.secrecy import without_variables
 
 CORRELATION_ID = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,199}$"
 
@@ -54,8 +55,9 @@ class JobRequest(BaseModel):
         return seeds
 
     def without_keys(self) -> dict[str, Any]:
-        """What may be stored and echoed."""
-        return self.model_dump(mode="json", exclude={"task_app_api_key"})
+        """What may be stored and echoed; of the agent's variables it tells whether they are the same."""
+        kept = self.model_dump(mode="json", exclude={"task_app_api_key"})
+        return {**kept, "policy": without_variables(kept["policy"], self.env_config.run_id or "")}
 
 
 def job_arguments(request: EvalRequest) -> dict[str, Any]:

@@ -1,6 +1,9 @@
 """Keeps keys out of what a peer said, for a peer may echo what it was sent."""
 
+import hashlib
+import json
 from collections.abc import Iterable
+from typing import Any
 
 from pydantic import SecretStr
 
@@ -22,6 +25,34 @@ def require_sendable(name: str, key: SecretStr) -> None:
         raise ConfigurationError(f"{name} is empty.")
     if not (value.isascii() and value.isprintable() and value == value.strip()):
         raise ConfigurationError(f"{name} has a line break, a blank or a character that no key has: copy it anew.")
+
+
+VARIABLES = "env_vars"
+"""Where a policy's context overrides have environment variables."""
+
+
+def without_variables(value: Any, salt: str) -> Any:
+    """Some JSON with a digest in the place of each variable's value, wherever in it variables are.
+
+    The digests are the same for the same values and salt, so that requests can be compared.
+    """
+    if isinstance(value, list):
+        return [without_variables(one, salt) for one in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: _digests(one, salt) if name == VARIABLES else without_variables(one, salt) for name, one in value.items()
+    }
+
+
+def _digests(variables: Any, salt: str) -> Any:
+    if isinstance(variables, dict):
+        return {name: _digest(value, salt) for name, value in variables.items()}
+    return _digest(variables, salt)
+
+
+def _digest(value: Any, salt: str) -> str:
+    return "sha256:" + hashlib.sha256(json.dumps([salt, value], sort_keys=True).encode()).hexdigest()
 
 
 def redacted(text: str, secrets: Iterable[SecretStr]) -> str:

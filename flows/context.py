@@ -1,7 +1,7 @@
 """The folder that the parameter `context` names: what an agent is to find in its surroundings.
 
 `AGENTS.md`, `skills/NAME/SKILL.md` and whatever else there is come into its workspace; `preflight.sh` is run before
-it, and `.env` holds variables for both.
+it, and `.env` holds variables for both, which are kept as secrets: see `ContextOverride.secrets`.
 """
 
 from pathlib import Path

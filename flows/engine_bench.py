@@ -62,6 +62,7 @@ async def engine_bench(parameters: Parameters) -> ResultDocument | State[ResultD
         with redact.guarding_logs(), rooms_log_to_the_run():
             async with cancelled_by_sigterm(), open_store(settings.resolved_store_url) as store:
                 plan = await plan_run(parameters, settings, store)
+                redact.hide(*plan.secrets)
                 return await score(plan, await with_backend_keys(settings, plan), store)
     except TerminationSignal:
         # else Prefect marks a run that somebody cancels as Crashed first, which notifies and sweeps

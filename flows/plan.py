@@ -5,7 +5,7 @@ import math
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SecretStr
 
 from core.errors import ConfigurationError
 from core.settings import Settings
@@ -88,6 +88,11 @@ class Plan(BaseModel):
         if self.flow_run_id != self.run_id or self.parameters.rescore:
             return None
         return self.parameters.title_of(len(self.seeds) // self.parameters.attempts)
+
+    @property
+    def secrets(self) -> list[SecretStr]:
+        """What no log and no result may show."""
+        return self.context.secrets if self.context else []
 
     @property
     def already_scored(self) -> int:

@@ -6,6 +6,8 @@ import json
 from collections.abc import Sequence
 
 from task_app.agents import AgentOutcome
+from task_app.agents.overrides import Overrides
+from task_app.agents.secrecy import redacted
 from task_app.benchmarks import Task
 from task_app.contracts import Artifact, OverrideResult
 from task_app.grade import Grade
@@ -17,34 +19,25 @@ DIFF_LINES = 5_000
 """Lines of a file beyond which no diff is made, since its cost grows with their square."""
 
 
-def artifacts(
-    task: Task, source: str, outcome: AgentOutcome, grade: Grade, overrides: Sequence[OverrideResult]
-) -> list[Artifact]:
-    """The artifacts that have any content.
+def artifacts(task: Task, source: str, outcome: AgentOutcome, grade: Grade, overrides: Overrides) -> list[Artifact]:
+    """The artifacts that have any content, free of the overrides' secrets but for the final code.
 
     Args:
         source: the collected file, empty if there was none to collect.
-        overrides: what became of the request's context overrides.
+        overrides: those of the request, of which is told what became.
     """
     contents = {
+        "changes.txt": "" if task.pristine is None else source,
         "diff.patch": _diff(task, source),
         "compile.txt": grade.compile_output,
         "tests.txt": grade.test_output,
         "agent.log": outcome.log,
-        "context.json": _json(overrides),
+        "context.json": _json(overrides.results),
     }
-    bounded = {name: _bounded(content) for name, content in contents.items() if content}
-    return [
-        Artifact(name=name, content=content)
-        for name, content in {**_final(task, source), **bounded, **outcome.files}.items()
-    ]
-
-
-def _final(task: Task, source: str) -> dict[str, str]:
-    """The file to write, whole, since half of one can't be graded again; or what changed, where every file counts."""
-    if not source:
-        return {}
-    return {f"final{task.file.suffix}": source} if task.pristine is None else {"changes.txt": _bounded(source)}
+    # whole, since half of it can't be graded again, nor code with something else in the place of what is hidden
+    final = {f"final{task.file.suffix}": source} if source and task.pristine is None else {}
+    bounded = {name: _bounded(redacted(content, overrides.secrets)) for name, content in contents.items() if content}
+    return [Artifact(name=name, content=content) for name, content in {**final, **bounded, **outcome.files}.items()]
 
 
 def _json(overrides: Sequence[OverrideResult]) -> str:

@@ -1,8 +1,10 @@
 """The task-app contract: what an eval service sends and gets, field by field (the Synth eval protocol)."""
 
+import json
+import re
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, computed_field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, computed_field
 
 from task_app.collect import SIZE_LIMIT
 
@@ -30,6 +32,10 @@ class RolloutEnv(BaseModel):
     """Picks the instance: index into the sorted ids of the split, modulo their number."""
 
 
+_NO_SECRET = re.compile(r"[A-Za-z ._-]{0,16}|[0-9.]{0,16}")
+"""A variable's value that is a plain word or a number: to take it out wherever it stands would garble what is kept."""
+
+
 class ContextOverride(BaseModel):
     """What an agent is to find in its surroundings, e.g. as an optimizer proposes it."""
 
@@ -40,7 +46,18 @@ class ContextOverride(BaseModel):
     """Contents by path relative to the workspace: `AGENTS.md`, `skills/<name>/SKILL.md`, or anything else."""
     preflight_script: str | None = None
     """Run before the agent starts; begins with #!/bin/bash."""
-    env_vars: dict[str, str] = Field(default_factory=dict)
+    env_vars: dict[str, str] = Field(default_factory=dict, repr=False)
+
+    @property
+    def secrets(self) -> list[SecretStr]:
+        """What of the variables nobody may be shown: as it is, and as it stands within JSON."""
+        values = [value for value in self.env_vars.values() if not _NO_SECRET.fullmatch(value)]
+        forms = {form for value in values for form in (value, *(_within_json(value, ascii) for ascii in (True, False)))}
+        return [SecretStr(form) for form in sorted(forms)]
+
+
+def _within_json(text: str, ascii: bool) -> str:
+    return json.dumps(text, ensure_ascii=ascii)[1:-1]
 
 
 class PolicyConfig(BaseModel):

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from task_app.agents import Agent, AgentContext, AgentOutcome
 from task_app.agents.overrides import Overrides
+from task_app.agents.secrecy import redacted
 from task_app.artifacts import artifacts
 from task_app.benchmarks import Benchmark, Instance, Task, Work
 from task_app.collect import UnusableSource
@@ -97,8 +98,10 @@ class Performer:
             with _timed(phases, "agent"):
                 outcome = await self._work_on(assignment, task, folder, overrides)
             work, grade = await self._collect_and_grade(assignment.instance, task)
-        kept = await asyncio.to_thread(artifacts, task, work.source, outcome, grade, overrides.results)
+        kept = await asyncio.to_thread(artifacts, task, work.source, outcome, grade, overrides)
         details = _details(assignment, outcome, grade, {**phases, **grade.phases})
+        if details.failure:
+            details.failure.message = redacted(details.failure.message, overrides.secrets)
         return RolloutResponse(
             trace_correlation_id=assignment.request.trace_correlation_id,
             reward_info=RewardInfo(outcome_reward=grade.reward, details=details),

@@ -8,6 +8,8 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
+from pydantic import SecretStr
+
 from task_app.benchmarks.base import Task
 from task_app.contracts import ContextOverride, OverridePart, OverrideResult
 
@@ -30,6 +32,11 @@ class Overrides:
         self._given = tuple(given)
         self.results = [_untouched(override, number) for number, override in enumerate(given)]
         """One for each override, in their order."""
+
+    @property
+    def secrets(self) -> list[SecretStr]:
+        """What of their variables may not stand in anything that is kept."""
+        return [secret for override in self._given for secret in override.secrets]
 
     @property
     def instructions(self) -> str:

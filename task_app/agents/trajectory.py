@@ -1,6 +1,7 @@
 """What an agent did, in one format for all agents. docs/trajectory.md describes it for those who read the files."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -66,6 +67,10 @@ class Turn(BaseModel):
     """None where the agent tells its usage in all only."""
     cost_usd: float | None = None
 
+    def with_texts(self, change: Callable[[str], str]) -> "Turn":
+        """The same turn, each of its texts changed."""
+        return Turn.model_validate(_with_texts(self.model_dump(), change))
+
 
 class Trajectory(BaseModel):
     format: Literal["engine-bench-trajectory/1"] = FORMAT
@@ -92,7 +97,7 @@ class Trajectory(BaseModel):
         return self._without_the_middle(0.9 * LIMIT / size).bounded_json()
 
     def _with_texts_of(self, limit: int) -> "Trajectory":
-        return Trajectory.model_validate(_shortened(self.model_dump(), limit))
+        return Trajectory.model_validate(_with_texts(self.model_dump(), partial(_shortened, limit=limit)))
 
     def _without_the_middle(self, kept: float) -> "Trajectory":
         """With about this share of the turns: the first and the last ones."""
@@ -102,15 +107,21 @@ class Trajectory(BaseModel):
         return self.model_copy(update={"turns": turns, "left_out": left_out})
 
 
-def _shortened(value: Any, limit: int) -> Any:
-    if isinstance(value, str) and len(value) > limit:
-        half = limit // 2
-        return f"{value[:half]}\n[{len(value) - 2 * half} characters left out]\n{value[-half:]}"
+def _with_texts(value: Any, change: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return change(value)
     if isinstance(value, dict):
-        return {name: _shortened(one, limit) for name, one in value.items()}
+        return {name: _with_texts(one, change) for name, one in value.items()}
     if isinstance(value, list):
-        return [_shortened(one, limit) for one in value]
+        return [_with_texts(one, change) for one in value]
     return value
+
+
+def _shortened(text: str, limit: int) -> str:
+    if len(text) <= limit:
+        return text
+    half = limit // 2
+    return f"{text[:half]}\n[{len(text) - 2 * half} characters left out]\n{text[-half:]}"
 
 
 class Journal:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from task_app.agents.base import AgentOutcome
 from task_app.agents.overrides import FILE_SIZE, FILES, Overrides
 from task_app.contracts import ContextOverride, OverridePart
 from tests.agents import stub
@@ -75,12 +76,17 @@ def test_variables(name: str, value: str, why: str | None) -> None:
 
 async def run(folder: Path, *lines: str, **override: Any) -> tuple[Overrides, str]:
     """A rollout of the stub with this override: what became of it, and the agent's log."""
+    overrides, outcome = await work(folder, *lines, **override)
+    return overrides, outcome.log
+
+
+async def work(folder: Path, *lines: str, **override: Any) -> tuple[Overrides, AgentOutcome]:
     given = await context(folder, "one", stub.environment(folder, *lines, TURN, DONE))
     overrides = Overrides([ContextOverride.model_validate(override)])
     outcome = await stub.agent().run(
         task(folder), policy("stub", "http://127.0.0.1:1"), type(given)(**{**vars(given), "overrides": overrides})
     )
-    return overrides, outcome.log
+    return overrides, outcome
 
 
 async def test_an_agent_works_with_all_of_it(tmp_path: Path) -> None:
@@ -123,6 +129,58 @@ async def test_a_script_that_fails_is_told_and_the_agent_works_all_the_same(
     assert part is not None
     assert (part.status, part.error_type) == ("failed", why)
     assert "went on" in log
+
+
+TOKEN = """correct "horse" 1\nbattery"""
+
+
+async def test_what_prints_a_variables_value_prints_it_to_nobody(tmp_path: Path) -> None:
+    """However it is quoted: as a shell prints it, and within JSON, as agents and we do."""
+    overrides, outcome = await work(
+        tmp_path,
+        "env",
+        """/usr/bin/python3 -c 'import json, os; print(json.dumps({"turn": os.environ["TOKEN"]}))'""",
+        env_vars={"TOKEN": TOKEN, "MODE": "slow"},
+        preflight_script="#!/bin/bash\nenv",
+    )
+    part = overrides.results[0].preflight_script
+    assert part is not None
+    assert part.stdout is not None
+    for told in (outcome.log, part.stdout):
+        assert "TOKEN=[redacted]" in told
+        assert "MODE=slow" in told, "a plain word is no secret"
+        assert "battery" not in told
+    assert "battery" not in outcome.files["trajectory.json"]
+
+
+async def test_a_value_leaves_no_half_where_a_long_text_is_cut(tmp_path: Path) -> None:
+    write = "x" * (16 * 1024 - len("correct")) + "correct-horse-1" + "x" * 40_000
+    (tmp_path / "turn").write_text(json.dumps({"turn": write}) + "\n")
+    _, outcome = await work(
+        tmp_path,
+        "cat turn",
+        file_artifacts={"turn": (tmp_path / "turn").read_text()},
+        env_vars={"TOKEN": "correct-horse-1"},
+    )
+    trajectory = outcome.files["trajectory.json"]
+    assert "characters left out" in trajectory
+    assert "correct" not in trajectory
+
+
+async def test_a_variables_value_is_in_no_part_of_a_response_but_the_code_itself(tmp_path: Path) -> None:
+    body = rollout("one", "command")
+    command = "echo $TOKEN > hello.txt; echo $TOKEN; echo $TOKEN >&2; exit 3"
+    body["policy"]["config"] |= {
+        "agent_command": command,
+        "context_overrides": [{"env_vars": {"TOKEN": "correct-horse-1"}, "preflight_script": "#!/bin/bash\nenv"}],
+    }
+    async with serving(settings(tmp_path / "work")) as client:
+        response = (await client.post("/rollout", json=body)).json()
+    kept = {artifact["name"]: artifact.pop("content") for artifact in response["artifact"]}
+    assert kept.pop("final.txt") == "correct-horse-1\n", "to be graded again as it is"
+    assert {"diff.patch", "agent.log", "context.json"} <= kept.keys()
+    assert "exit code 3" in response["status_detail"]
+    assert "correct-horse-1" not in json.dumps([response, kept])
 
 
 @pytest.mark.parametrize("carrier", ["the request", "the policy"])

@@ -18,6 +18,7 @@ from evals.models import Policy, Progress, Row
 from evals.protocol import JobRequest
 from evals.service import EvalService, serve
 from evals.store import Store
+from evals.synth import SynthJob
 from tests.evals.conftest import IMPATIENT
 from tests.evals.scripted import Fault, Make, ScriptedTaskApp, changed, reset, status
 
@@ -346,6 +347,32 @@ async def test_a_run_does_not_mix_tasks(
     with pytest.raises(ConfigurationError, match=f"another {told}.* start a new run"):
         await service.client().run(make_request(**changes))
     assert task_app.asked == {0: 1, 1: 1, 2: 1}
+
+
+def _with_variables(**variables: str) -> Policy:
+    given = {"agent": "gold", "timeout": 20, "context_overrides": [{"override_id": "o", "env_vars": variables}]}
+    return Policy.model_validate(given)
+
+
+async def test_variables_reach_the_task_app_and_are_not_written_down(
+    service: EvalService, store: Store, task_app: ScriptedTaskApp, make_request: Make
+) -> None:
+    policy = _with_variables(TOKEN="correct-horse-1", MODE="slow")
+    outcome = await service.client().run(make_request(seeds=[0], policy=policy))
+    assert task_app.bodies[0]["policy"]["config"]["context_overrides"][0]["env_vars"]["TOKEN"] == "correct-horse-1"
+
+    (job,) = await store.jobs("run-1")
+    shown = await SynthJob(service.url, service.api_key, make_request(), outcome.job_id).status()
+    for told in (str(job), str(shown)):
+        assert "correct-horse-1" not in told
+        assert "TOKEN" in told
+
+
+async def test_a_run_goes_on_with_the_same_variables_alone(service: EvalService, make_request: Make) -> None:
+    for seed in (0, 1):
+        await service.client().run(make_request(seeds=[seed], policy=_with_variables(TOKEN="correct-horse-1")))
+    with pytest.raises(ConfigurationError, match="context_overrides another then, another now"):
+        await service.client().run(make_request(seeds=[2], policy=_with_variables(TOKEN="correct-horse-2")))
 
 
 async def test_cancelling_the_client_cancels_the_rollouts(

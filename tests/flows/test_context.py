@@ -12,6 +12,7 @@ from flows.parameters import Parameters
 from flows.plan import make_plan
 from task_app.agents.overrides import FILE_SIZE, FILES
 from task_app.contracts import PolicyConfig
+from tests.flows.conftest import CommandLine
 
 
 def write(folder: Path, **files: str) -> str:
@@ -40,6 +41,30 @@ def test_all_that_the_folder_holds_goes_where_it_belongs(tmp_path: Path) -> None
     assert override.file_artifacts == {"AGENTS.md": "Be brief.", "skills/tests/SKILL.md": "How to test."}
     assert override.preflight_script == files["preflight.sh"]
     assert override.env_vars == {"STRATEGY": "tests first", "HOME_OF": "$HOME", "EMPTY": ""}
+
+
+def test_its_variables_are_secrets_but_for_plain_words_and_numbers(tmp_path: Path) -> None:
+    lines = ("TOKEN=correct-horse-1", 'QUOTED="one \\"two\\" 3"', "MODE=release", "SEED=1234567", "EMPTY=")
+    context = read_context(write(tmp_path, **{".env": "\n".join(lines)}))
+    assert context is not None
+    hidden = {secret.get_secret_value() for secret in context.secrets}
+    assert hidden == {"correct-horse-1", 'one "two" 3', r"one \"two\" 3"}
+    assert "horse" not in f"{context!r}"
+
+
+def test_what_an_agent_prints_of_them_is_nowhere_in_the_results(command_line: CommandLine, tmp_path: Path) -> None:
+    folder = write(tmp_path / "context", **{".env": "TOKEN=correct-horse-1"})
+    run = command_line(
+        "run",
+        *("--benchmark", "hello-world", "--agent", "command", "--context", folder, "--json"),
+        *("--agent-command", "echo the token is $TOKEN; echo $TOKEN >&2; exit 3"),
+    )
+    assert run.document["rollouts"][0]["error"]["kind"] == "agent-failed"
+    results = tmp_path / "results"
+    (log,) = results.rglob("agent.log")
+    assert "the token is " in log.read_text()
+    shown = [path.read_bytes() for path in results.rglob("*") if path.is_file()]
+    assert not any(b"correct-horse-1" in content for content in (*shown, (run.stdout + run.stderr).encode()))
 
 
 def test_without_a_folder_there_is_nothing_to_find() -> None:

@@ -17,6 +17,7 @@ from flows.evaluation import Evaluation, RolloutsUnscored, SandboxLost
 from flows.parameters import Parameters
 from flows.plan import Plan, make_plan
 from flows.report import Report
+from flows.run_folder import RunFolder
 from sandboxes.base import Endpoint
 from tests.evals.conftest import served
 from tests.evals.scripted import ScriptedEvalService, ScriptedTaskApp
@@ -61,7 +62,7 @@ class Lane:
 def lane(store: Store, hosted: ScriptedEvalService, task_app: ScriptedTaskApp, tmp_path: Path) -> Lane:
     plan = make_plan(Parameters(seeds=3, agent="gold"), "run", Settings())
     run = StoredRun("run", "a-run", "series", "hash", {}, None, datetime.now(UTC))
-    report = Report(plan, store, Settings(results_dir=tmp_path), run)
+    report = Report(plan, store, RunFolder(tmp_path, run.name), run)
     client = EvalClient(hosted.url, hosted.api_key)
     note = report.folder.job_note(plan.lanes[0].number)
     return Lane(plan, Evaluation(plan, client, store, report, shares_work=False), task_app, note)

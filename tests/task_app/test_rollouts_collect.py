@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from task_app.agents import AgentContext, AgentOutcome
+from task_app.agents.overrides import Overrides
 from task_app.artifacts import LIMIT, artifacts
 from task_app.benchmarks import Task
 from task_app.collect import SIZE_LIMIT, UnusableSource, collect
@@ -100,7 +101,7 @@ def _task(stub: str) -> Task:
 
 def test_artifacts_keep_the_end_and_stay_within_bounds() -> None:
     log = "".join(f"línea {number}\n" for number in range(20_000))
-    kept = artifacts(_task(""), "", AgentOutcome(log=log), Grade(0.0, 0, 1, test_output="short"), ())
+    kept = artifacts(_task(""), "", AgentOutcome(log=log), Grade(0.0, 0, 1, test_output="short"), Overrides())
     by_name = {artifact.name: artifact.content for artifact in kept}
     assert set(by_name) == {"agent.log", "tests.txt"}
     assert by_name["tests.txt"] == "short"
@@ -110,7 +111,9 @@ def test_artifacts_keep_the_end_and_stay_within_bounds() -> None:
 
 
 def test_the_diff_is_against_the_stub() -> None:
-    kept = artifacts(_task("fn a() {}\nfn b() {}"), "fn a() {}\nfn c() {}\n", AgentOutcome(), Grade(1.0, 1, 1), ())
+    kept = artifacts(
+        _task("fn a() {}\nfn b() {}"), "fn a() {}\nfn c() {}\n", AgentOutcome(), Grade(1.0, 1, 1), Overrides()
+    )
     diff = next(artifact.content for artifact in kept if artifact.name == "diff.patch")
     assert diff.splitlines() == [
         "--- a/src/cards/card.rs",
@@ -124,18 +127,18 @@ def test_the_diff_is_against_the_stub() -> None:
 
 
 def test_a_file_of_very_many_lines_gets_no_diff() -> None:
-    kept = artifacts(_task("a\n"), "\n" * 100_000, AgentOutcome(), Grade(0.0, 0, 1), ())
+    kept = artifacts(_task("a\n"), "\n" * 100_000, AgentOutcome(), Grade(0.0, 0, 1), Overrides())
     diff = next(artifact.content for artifact in kept if artifact.name == "diff.patch")
     assert "no diff" in diff
 
 
 def test_final_code_is_kept_whole_so_that_it_can_be_graded_again() -> None:
     source = "fn a() {}\n" * 20_000
-    kept = artifacts(_task(""), source, AgentOutcome(), Grade(1.0, 1, 1), ())
+    kept = artifacts(_task(""), source, AgentOutcome(), Grade(1.0, 1, 1), Overrides())
     assert next(artifact.content for artifact in kept if artifact.name == "final.rs") == source
 
 
 def test_a_list_of_changes_does_not_pass_for_final_code() -> None:
     task = replace(_task(""), pristine={})
-    kept = artifacts(task, "added a.txt\n", AgentOutcome(), Grade(1.0, 1, 1), ())
+    kept = artifacts(task, "added a.txt\n", AgentOutcome(), Grade(1.0, 1, 1), Overrides())
     assert {artifact.name for artifact in kept} == {"changes.txt", "diff.patch"}
