@@ -85,17 +85,18 @@ class Evaluation:
         request = self._request(lane, endpoint, api_key)
         self._report.note_versions(await _patient_versions(request))
         outcome = await self._attach(lane, request) or await self._submit(lane, request)
-        await self._keep(outcome)
+        unscored = await self._unscored(lane)
+        if not unscored:
+            return
         if outcome.status != "completed":
             await _versions(request)  # it has been waited for already: once is enough to tell that it is lost
             raise SandboxUnfit(f"Eval job {outcome.job_id} {outcome.status}: {outcome.error or 'no reason given'}")
-        unscored = [row for row in outcome.rows if row.infrastructure_failure]
-        if unscored:
-            reasons = "; ".join(
-                f"{self._plan.rollout_name(row.seed)}: {row.error.message if row.error else 'no reason given'}"
-                for row in unscored[:3]
-            )
-            raise RolloutsUnscored(f"{len(unscored)} of {len(outcome.rows)} rollouts have no score. {reasons}")
+        told = [row for row in outcome.rows if row.seed in unscored]
+        reasons = "; ".join(
+            f"{self._plan.rollout_name(row.seed)}: {row.error.message if row.error else 'no reason given'}"
+            for row in told[:3]
+        )
+        raise RolloutsUnscored(f"{len(unscored)} of {len(lane.seeds)} rollouts have no score. {reasons}")
 
     def public_for(self, lane: Lane) -> int | None:
         """Seconds for which the task app must be reachable from elsewhere; None where the eval service is our own."""
@@ -103,8 +104,12 @@ class Evaluation:
 
     async def missing(self, lane: Lane) -> int:
         """How many of the lane's seeds have no score."""
+        return len(await self._unscored(lane))
+
+    async def _unscored(self, lane: Lane) -> list[int]:
         rows = await self._store.rows(self._plan.run_id, lane.seeds)
-        return len(lane.seeds) - sum(row.reward is not None for row in rows)
+        scored = {row.seed for row in rows if row.reward is not None}
+        return [seed for seed in lane.seeds if seed not in scored]
 
     async def _attach(self, lane: Lane, request: EvalRequest) -> Outcome | None:
         """The outcome of the job that an earlier try has submitted, None if it is of no use any more.
@@ -128,8 +133,7 @@ class Evaluation:
             return None
         note.unlink()
         await self._keep(outcome)
-        settled = outcome.status == "completed" and not any(row.infrastructure_failure for row in outcome.rows)
-        return outcome if settled else None
+        return None if await self._unscored(lane) else outcome
 
     async def _submit(self, lane: Lane, request: EvalRequest) -> Outcome:
         async def note(job_id: str) -> None:
@@ -138,7 +142,11 @@ class Evaluation:
             path.write_text(job_id)
             self._submitted.add(job_id)
 
-        return await self._client.run(request, on_submitted=note, on_progress=self._progress_of(lane))
+        if not self._shares_work:  # the embedded eval service knows by itself what it need not ask for again
+            request = request.model_copy(update={"seeds": await self._unscored(lane)})
+        outcome = await self._client.run(request, on_submitted=note, on_progress=self._progress_of(lane))
+        await self._keep(outcome)
+        return outcome
 
     def _progress_of(self, lane: Lane) -> Callable[[Progress], Awaitable[None]]:
         async def show(progress: Progress) -> None:

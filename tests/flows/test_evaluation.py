@@ -79,10 +79,7 @@ async def test_a_later_job_adds_the_scores_that_an_earlier_one_has_not_got(
         await lane.evaluate()
     assert [(row.seed, row.reward) for row in await store.rows("run")] == [(0, 0.5), (1, None)]
 
-    hosted.results = [
-        {"seed": 0, "reward": 1.0, "correlation_id": "theirs-2"},
-        {"seed": 2, "reward": 1.0, "correlation_id": "theirs-3"},
-    ]
+    hosted.results = [{"seed": 2, "reward": 1.0, "correlation_id": "theirs-1"}]
     with pytest.raises(RolloutsUnscored, match="1 of 3"):
         await lane.evaluate()
     rows = await store.rows("run")
@@ -91,6 +88,7 @@ async def test_a_later_job_adds_the_scores_that_an_earlier_one_has_not_got(
     assert "provider overloaded" in rows[1].error.message, "a reason is worth more than that there is none now"
 
     hosted.results = ALL_SCORED
+    hosted.status_answers = [(200, {"status": "failed", "error": "too late to matter"})]
     await lane.evaluate()
     assert [row.reward for row in await store.rows("run")] == [0.5, 1.0, 1.0]
 
@@ -125,10 +123,10 @@ async def test_what_an_ended_job_has_scored_is_kept_before_another_one_is_submit
     lane.note.parent.mkdir(parents=True)
     lane.note.write_text("eval-hosted")
     hosted.results = [{"seed": 0, "reward": 1.0}]
-    hosted.submit_answer = (503, {})
-    with pytest.raises(EvalServiceUnavailable):
+    with pytest.raises(RolloutsUnscored):
         await lane.evaluate()
     assert [row.seed for row in await store.rows("run")] == [0]
+    assert [job["seeds"] for job in hosted.submitted] == [[1, 2]], "what is scored is not paid for again"
 
 
 async def test_a_sandbox_in_which_no_task_app_answers_is_lost_and_not_tried_again(
