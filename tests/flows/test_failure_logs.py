@@ -61,11 +61,11 @@ def test_the_log_of_a_run_that_failed_has_one_line_for_each_event(
     command_line: CommandLine, prefect_api: httpx.Client
 ) -> None:
     attempts = 7  # tells the run from others
-    wrong = command_line("run", "--instances", "nothing-*", "--attempts", str(attempts))
+    wrong = command_line("run", "--daytona", "--agent", "gold", "--attempts", str(attempts))  # and there is no key
     assert wrong.code == 1
     wanted = {"flow_runs": {"name": {"like_": f"{attempts} attempts"}}}
     (run,) = prefect_api.post("flow_runs/filter", json=wanted).raise_for_status().json()
     logs = prefect_api.post("logs/filter", json={"logs": {"flow_run_id": {"any_": [run["id"]]}}}).json()
     errors = [log["message"] for log in logs if log["level"] >= logging.ERROR]
-    assert any("nothing-*" in message for message in errors)
+    assert any("DAYTONA_API_KEY" in message for message in errors)
     assert not [message for message in errors if "\n" in message]
