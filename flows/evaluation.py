@@ -1,7 +1,7 @@
 """Inside the eval step: one eval job per lane, on the embedded eval service or on a hosted one."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 
 import httpx
 from prefect.logging import get_run_logger
@@ -34,6 +34,10 @@ class SandboxUnfit(InfrastructureError):
 
 class SandboxLost(SandboxUnfit):
     """Nobody answers in the sandbox any more. Asking again is of no use, another sandbox is."""
+
+
+class _KeyRefused(ConfigurationError):
+    """The task app there does not know our key."""
 
 
 UNREACHABLE = 15.0
@@ -83,13 +87,15 @@ class Evaluation:
             RolloutsUnscored: some rollouts have no score after the eval service's own retries.
         """
         request = self._request(lane, endpoint, api_key)
-        self._report.note_versions(await _patient_versions(request))
+        with self._known_there():
+            self._report.note_versions(await _patient_versions(request))
         outcome = await self._attach(lane, request) or await self._submit(lane, request)
         unscored = await self._unscored(lane)
         if not unscored:
             return
         if outcome.status != "completed":
-            await _versions(request)  # it has been waited for already: once is enough to tell that it is lost
+            with self._known_there():
+                await _versions(request)  # it has been waited for already: once is enough to tell that it is lost
             raise SandboxUnfit(f"Eval job {outcome.job_id} {outcome.status}: {outcome.error or 'no reason given'}")
         told = [row for row in outcome.rows if row.seed in unscored]
         reasons = "; ".join(
@@ -97,6 +103,18 @@ class Evaluation:
             for row in told[:3]
         )
         raise RolloutsUnscored(f"{len(unscored)} of {len(lane.seeds)} rollouts have no score. {reasons}")
+
+    @contextmanager
+    def _known_there(self) -> Iterator[None]:
+        """A task app of ours knows our key: one that does not has taken the port of ours, which has died."""
+        try:
+            yield
+        except _KeyRefused as refusal:
+            if self._plan.parameters.task_app_url:
+                raise
+            raise SandboxLost(
+                "Another task app has taken the address of the sandbox's own, which has died."
+            ) from refusal
 
     def public_for(self, lane: Lane) -> int | None:
         """Seconds for which the task app must be reachable from elsewhere; None where the eval service is our own."""
@@ -201,7 +219,7 @@ async def _versions(request: EvalRequest) -> dict[str, str]:
     Raises:
         SandboxLost: nobody answers.
         SandboxUnfit: something is answered that says nothing of a task app.
-        ConfigurationError: it is another task app than the one asked for.
+        ConfigurationError: it is another task app than the one asked for, or does not know our key.
     """
     headers = {name: value.get_secret_value() for name, value in request.task_app_headers.items()}
     headers["X-API-Key"] = request.task_app_api_key.get_secret_value()
@@ -217,7 +235,7 @@ async def _versions(request: EvalRequest) -> dict[str, str]:
         # as a proxy says, too, of a sandbox that it has lost
         raise SandboxLost(f"{said} is none: something else answers there, and knows nothing of /info.")
     if answer.status_code == 401:
-        raise ConfigurationError(f"{said} refuses the key. Set ENVIRONMENT_API_KEY.")
+        raise _KeyRefused(f"{said} refuses the key. Set ENVIRONMENT_API_KEY.")
     try:
         info = answer.raise_for_status().json()
         benchmark, versions = info["benchmark"]["name"], info["versions"]

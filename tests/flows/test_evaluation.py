@@ -136,3 +136,14 @@ async def test_a_sandbox_in_which_no_task_app_answers_is_lost_and_not_tried_agai
     task_app.info_answer = (404, {"detail": "Not Found"})
     with pytest.raises(SandboxLost, match="something else answers there"):
         await lane.evaluate()
+
+
+async def test_a_task_app_that_does_not_know_our_key_is_another_in_its_place(
+    lane: Lane, task_app: ScriptedTaskApp, hosted: ScriptedEvalService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a machine where many of them come and go, the port of one that died is taken again."""
+    monkeypatch.setattr(evaluation_module, "UNREACHABLE", 0.1)
+    task_app.info_answer = (401, {"detail": "wrong key"})
+    with pytest.raises(SandboxLost, match="has taken the address"):
+        await lane.evaluate()
+    assert hosted.submitted == []
