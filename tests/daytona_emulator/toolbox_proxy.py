@@ -7,6 +7,7 @@ import json
 
 import websockets
 from fastapi import APIRouter, Request, Response, WebSocket
+from starlette.requests import ClientDisconnect
 from starlette.websockets import WebSocketDisconnect
 
 from .daemons import Daemon
@@ -34,7 +35,10 @@ async def pass_on(world: WorldHere, sandbox_id: str, request: Request) -> Respon
     prefix = len(f"/toolbox/{sandbox_id}")
     raw_path: bytes = request.scope["raw_path"]
     daemon = _daemon(world, sandbox_id)
-    content = await _slowed_down(request, world.faults) if _runs_command(request) else None
+    try:
+        content = await _slowed_down(request, world.faults) if _runs_command(request) else None
+    except ClientDisconnect:
+        return Response(status_code=499)  # nobody is there to read it
     return await relay(daemon.client, request, raw_path[prefix:], content=content)
 
 
